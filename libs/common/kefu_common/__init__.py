@@ -1,0 +1,1 @@
+"""What two or more Kefu services share. Imports no service."""

@@ -1,0 +1,64 @@
+"""The inbox: an event takes effect once, because its id is recorded in the same transaction as its effect."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from kefu_common.events.envelope import body_hash
+from kefu_common.kafka.batch import Received
+from kefu_common.postgres.database import Connection
+
+D = TypeVar("D", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted(Generic[D]):
+    """A batch, told apart: seen for the first time, seen before, and the same id with another body."""
+
+    fresh: list[Received[D]]
+    repeated: list[Received[D]]
+    reused: list[Received[D]]
+
+
+async def keep_new(tx: Connection, batch: Sequence[Received[D]]) -> Sifted[D]:
+    """Record the batch's event ids; another transaction with the same id waits until this one ends."""
+    first: dict[UUID, tuple[Received[D], bytes]] = {}
+    later: list[tuple[Received[D], bytes]] = []
+    for received in batch:
+        hashed = body_hash(received.event)
+        if received.event.id in first:
+            later.append((received, hashed))
+        else:
+            first[received.event.id] = (received, hashed)
+    # Sorted, so that two transactions with the same ids wait for each other instead of dead-locking.
+    ids = sorted(first)
+    rows = await tx.fetch(
+        "insert into inbox (event, body_hash) select * from unnest($1::uuid[], $2::bytea[])"
+        " on conflict do nothing returning event",
+        ids,
+        [first[i][1] for i in ids],
+    )
+    new: set[Any] = {row["event"] for row in rows}
+    again = [pair for event, pair in first.items() if event not in new]
+    known = await _known_hashes(tx, [r.event.id for r, _ in again])
+    known.update({event: pair[1] for event, pair in first.items() if event in new})
+    repeated: list[Received[D]] = []
+    reused: list[Received[D]] = []
+    for received, hashed in again + later:
+        (repeated if known[received.event.id] == hashed else reused).append(received)
+    return Sifted([pair[0] for event, pair in first.items() if event in new], repeated, reused)
+
+
+async def _known_hashes(tx: Connection, ids: list[UUID]) -> dict[UUID, bytes]:
+    if not ids:
+        return {}
+    rows = await tx.fetch("select event, body_hash from inbox where event = any($1::uuid[])", ids)
+    return {row["event"]: row["body_hash"] for row in rows}
+
+
+async def forget_old(tx: Connection, days: int = 30) -> None:
+    """Delete ids older than any private topic or dead letter lives."""
+    await tx.execute("delete from inbox where seen_at < now() - make_interval(days => $1)", days)

@@ -1,0 +1,178 @@
+"""The relay: publishes the outbox to Kafka, per key in order, and deletes what Kafka confirmed.
+
+Several relays share the shards by leases. A holder that vanishes is replaced when its lease ends (10 s); one that
+comes back in the same slot takes its shards again at once. A relay that was paused beyond its lease may repeat rows,
+never lose or delete a stranger's: repeats are allowed on every topic.
+"""
+
+import asyncio
+import time
+
+import asyncpg
+from opentelemetry.trace import SpanKind
+
+from kefu_common.kafka.producer import EventProducer, NotConfirmed, Outgoing
+from kefu_common.postgres.database import PASSING, Database, passes
+from kefu_common.postgres.outbox import SHARDS, Row
+from kefu_common.telemetry import logs, metrics, tracing
+from kefu_common.waking import until_woken
+
+log = logs.get(__name__)
+
+LEASE_S = 10.0
+_BATCH = 1000
+_GATHER_S = 0.005
+"""One commit is mostly followed by others at once; publishing them together costs a fraction."""
+_VACUUM_AFTER = 5000
+
+_SHARE = """
+with me as (
+    insert into outbox_relays (slot, seen_at) values ($1, now())
+    on conflict (slot) do update set seen_at = now()
+    returning slot
+), alive as (
+    select slot, row_number() over (order by slot) - 1 as rank, count(*) over () as relays
+    from (select slot from outbox_relays where seen_at > now() - make_interval(secs => $2)
+          union select slot from me) live
+), share as (
+    select s.shard from outbox_shards s, alive a where a.slot = $1 and s.shard % a.relays = a.rank
+), released as (
+    update outbox_shards set lease_until = '-infinity', holder = null
+    where holder = $1 and shard not in (select shard from share)
+), taken as (
+    update outbox_shards set holder = $1, lease_until = now() + make_interval(secs => $2),
+        fence = fence + case when holder = $1 and not $3 then 0 else 1 end
+    where shard in (select shard from share) and (holder = $1 or lease_until < now())
+    returning shard, fence
+)
+select shard, fence from taken
+"""
+
+_OLDEST = """
+select id, topic, key, value, headers, created_at from outbox
+where shard = any($1::smallint[]) and (topic, key) not in (select * from unnest($3::text[], $4::text[]))
+order by id limit $2
+"""
+
+_DELETE = """
+delete from outbox o using outbox_shards s, unnest($2::smallint[], $3::bigint[]) mine (shard, fence)
+where o.id = any($1::bigint[]) and s.shard = o.shard and mine.shard = s.shard and mine.fence = s.fence
+"""
+
+
+class Relay:
+    """Publishes one service's outbox. `wake` after a commit saves the wait for the next look."""
+
+    def __init__(
+        self,
+        db: Database,
+        producer: EventProducer,
+        slot: str,
+        prefix: str = "",
+        look_s: float = 0.5,
+        lease_s: float = LEASE_S,
+    ) -> None:
+        self._db = db
+        self._producer = producer
+        self._slot = slot
+        self._prefix = prefix
+        self._look_s = look_s
+        self._lease_s = lease_s
+        self._awake = asyncio.Event()
+        self._fences: dict[int, int] = {}
+        self._held_until = 0.0
+        self._renew_at = 0.0
+        self._first = True
+        self._deleted = 0
+        self._stuck: dict[tuple[str, str], float] = {}
+        self.problem: str | None = None
+
+    def wake(self) -> None:
+        """Say that there are new rows."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled. Errors that pass are waited out; others end the task."""
+        wait_s = self._look_s
+        while True:
+            try:
+                await self._hold_shards()
+                more = await self._publish_some()
+                self.problem = None
+                # Who writes into a shard that another relay holds cannot wake it.
+                wait_s = self._look_s if len(self._fences) == SHARDS else self._look_s / 10
+            except (NotConfirmed, asyncpg.PostgresError, *PASSING) as error:
+                if not (isinstance(error, NotConfirmed) or passes(error)):
+                    raise
+                self.problem = f"outbox: {type(error).__name__}"
+                log.warning("relay_waits", error=type(error).__name__)
+                more, wait_s = False, min(max(wait_s, 0.1) * 2, 5.0)
+            if not more:
+                await until_woken(self._awake, wait_s)
+                await asyncio.sleep(_GATHER_S)
+
+    async def _hold_shards(self) -> None:
+        now = time.monotonic()
+        if now < self._renew_at:
+            return
+        rows = await self._db.pool.fetch(_SHARE, self._slot, self._lease_s, self._first)
+        self._first = False
+        self._fences = {row["shard"]: row["fence"] for row in rows}
+        self._held_until, self._renew_at = now + self._lease_s, now + 0.3 * self._lease_s
+
+    async def _publish_some(self) -> bool:
+        """Publish up to a batch; whether there may be more."""
+        if not self._fences:
+            return False
+        stuck = list(self._stuck)
+        found = await self._db.pool.fetch(
+            _OLDEST, list(self._fences), _BATCH, [topic for topic, _ in stuck], [key for _, key in stuck]
+        )
+        oldest = min([*self._stuck.values(), *(row["created_at"].timestamp() for row in found[:1])], default=None)
+        metrics.OUTBOX_AGE.set(0.0 if oldest is None else max(0.0, time.time() - oldest))
+        if not found or time.monotonic() > self._held_until - 0.2 * self._lease_s:
+            return False
+        rows = self._without_stuck(found)
+        await self._send(rows)
+        await self._db.pool.execute(
+            _DELETE, [row["id"] for row in rows], list(self._fences), list(self._fences.values())
+        )
+        await self._clear_away(len(rows))
+        return len(found) == _BATCH
+
+    async def _clear_away(self, deleted: int) -> None:
+        """Rows come and go so fast here that the server's own vacuum comes too late: looks would grow ever slower."""
+        self._deleted += deleted
+        if self._deleted >= _VACUUM_AFTER:
+            self._deleted = 0
+            await self._db.pool.execute("vacuum (skip_locked, truncate false) outbox")
+
+    def _without_stuck(self, rows: list[asyncpg.Record]) -> list[asyncpg.Record]:
+        """Leave out a row that Kafka would never take, and what comes after it under the same key.
+
+        `outbox.add` refuses such rows; one that gets here all the same must not stop everybody else's.
+        """
+        going: list[asyncpg.Record] = []
+        for row in rows:
+            place, record = (row["topic"], row["key"]), self._outgoing(row)
+            if place in self._stuck:
+                continue
+            if record.size > record.at_most:
+                self._stuck[place] = row["created_at"].timestamp()
+                log.error("outbox_row_too_large", row=row["id"], hint="shorten or delete it by hand, then restart")
+                continue
+            going.append(row)
+        return going
+
+    async def _send(self, rows: list[asyncpg.Record]) -> None:
+        for row in rows:
+            parent = (row["headers"] or {}).get("traceparent")
+            span = tracing.start_span(f"publish {row['topic']}", SpanKind.PRODUCER, parent)
+            if span is not None:
+                span.end()
+        await self._producer.send([self._outgoing(row) for row in rows], 10)
+        for row in rows:
+            metrics.OUTBOX_PUBLISHED.labels(row["topic"]).inc()
+
+    def _outgoing(self, row: asyncpg.Record) -> Outgoing:
+        return Row(row["topic"], row["key"], row["value"], row["headers"]).record(self._prefix)
