@@ -1,0 +1,284 @@
+"""Commands on tickets and offers: who may, what happens, what is answered."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from starlette.responses import Response
+
+from kefu_common.events.directory import ObjectId
+from kefu_common.events.words import PresenceState, TicketStatus
+from kefu_common.http import problems
+from kefu_common.http.auth import Principal
+from kefu_common.ids import new_id
+from kefu_common.postgres.database import Connection
+from kefu_routing.api import shown
+from kefu_routing.api.context import (
+    Answer,
+    Service,
+    Who,
+    acting_agent,
+    body_of,
+    directory_of,
+    expected_version,
+    now,
+    run,
+    trace_of,
+)
+from kefu_routing.domain import assignment
+from kefu_routing.domain import ticket as rules
+from kefu_routing.domain.model import Contact, Offer, Ticket
+from kefu_routing.domain.work import Work
+from kefu_routing.store import contacts, seats, tickets
+from kefu_routing.store import work as store
+
+router = APIRouter(prefix="/v1", tags=["tickets"])
+_ERRORS = problems.declared(400, 401, 403, 404, 409, 412, 413, 415, 422, 503)
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=50_000, pattern=r"^[^\x00]*$")]
+Reason = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Empty(_Body):
+    """A command without words."""
+
+
+class Decline(_Body):
+    """Why the agent refuses."""
+
+    reason: Reason | None = None
+
+
+class Reply(_Body):
+    """What the contact is answered."""
+
+    text: Text
+    attachments: Annotated[list[str], Field(max_length=0)] = []
+
+
+class WriteNote(_Body):
+    """What colleagues should know."""
+
+    text: Text
+
+
+class TransferTo(_Body):
+    """Either an agent or a group."""
+
+    agent: ObjectId | None = None
+    group: ObjectId | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "TransferTo":
+        if (self.agent is None) == (self.group is None):
+            raise ValueError("expected either agent or group")
+        return self
+
+
+class Transfer(_Body):
+    """To whom, and why."""
+
+    to: TransferTo
+    reason: Reason = ""
+
+
+class Resolve(_Body):
+    """How it ended; `code` is a resolution code."""
+
+    text: Annotated[str, StringConstraints(max_length=50_000, pattern=r"^[^\x00]*$")] = ""
+    code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
+
+
+class At:
+    """Where a command acts: the locked ticket and everything that its rules need."""
+
+    def __init__(self, work: Work, ticket: Ticket, offer: Offer | None, contact: Contact, agent: str) -> None:
+        self.work = work
+        self.ticket = ticket
+        self.offer = offer
+        self.contact = contact
+        self.agent = agent
+
+
+Rule = Callable[[At], object]
+
+
+@router.post("/offers/{id}/accept", responses=_ERRORS)
+async def accept(id: UUID, request: Request, who: Who, service: Service) -> Response:
+    """Take what was offered; answers the ticket. Repeating it is `200`; a lapsed or foreign offer is `409`."""
+    body = await body_of(request, Empty)
+
+    def rule(at: At) -> None:
+        assert at.offer is not None
+        rules.accept(at.work, at.ticket, at.offer, at.agent, now())
+
+    return await run(request, who, service, body, lambda tx: _on_offer(tx, request, who, service, id, rule))
+
+
+@router.post("/offers/{id}/decline", responses=_ERRORS)
+async def decline(id: UUID, request: Request, who: Who, service: Service) -> Response:
+    """Refuse what was offered; it goes to the head of the queue."""
+    body = await body_of(request, Decline)
+
+    def rule(at: At) -> None:
+        assert at.offer is not None
+        rules.decline(at.work, at.ticket, at.offer, at.agent, body.reason, now())
+
+    return await run(request, who, service, body, lambda tx: _on_offer(tx, request, who, service, id, rule))
+
+
+@router.post("/tickets/{id}/claim", responses=_ERRORS)
+async def claim(id: UUID, request: Request, who: Who, service: Service) -> Response:
+    """Take a ticket from the queue of one of the agent's groups, within their capacity."""
+    body = await body_of(request, Empty)
+
+    async def command(tx: Connection) -> Answer:
+        agent = acting_agent(who, await directory_of(tx, service, who))
+        await seats.lock(tx, [(who.account, agent)])
+        at = await _at(tx, request, who, service, id)
+        with _refusals():
+            rules.need(at.ticket, TicketStatus.QUEUED)
+            await _need_room(tx, at, agent)
+            rules.claim(at.work, at.ticket, agent, now())
+        return await _done(tx, at)
+
+    return await run(request, who, service, body, command)
+
+
+@router.post("/tickets/{id}/reply", responses=_ERRORS)
+async def reply(id: UUID, request: Request, who: Who, service: Service) -> Response:
+    """Answer the contact; only the handler may. Answers the message with its `state`."""
+    body = await body_of(request, Reply)
+
+    async def command(tx: Connection) -> Answer:
+        at = await _at(tx, request, who, service, id)
+        with _refusals():
+            written = rules.reply(at.work, at.ticket, at.contact, at.agent, body.text, now())
+        await _done(tx, at)
+        return Answer(shown.message(written), 200, str(at.ticket.sequence))
+
+    return await run(request, who, service, body, command)
+
+
+@router.post("/tickets/{id}/note", responses=_ERRORS)
+async def note(id: UUID, request: Request, who: Who, service: Service) -> Response:
+    """Write something that only colleagues see, whatever the ticket's status."""
+    body = await body_of(request, WriteNote)
+    rule: Rule = lambda at: rules.note(at.work, at.ticket, at.agent, body.text, now())  # noqa: E731
+    return await run(request, who, service, body, lambda tx: _on_ticket(tx, request, who, service, id, rule))
+
+
+@router.post("/tickets/{id}/transfer", responses=_ERRORS)
+async def transfer(id: UUID, request: Request, who: Who, service: Service) -> Response:
+    """Pass the ticket on: to a group's queue, or as an offer to a colleague who is there and has room."""
+    body = await body_of(request, Transfer)
+
+    async def command(tx: Connection) -> Answer:
+        directory = await directory_of(tx, service, who)
+        if body.to.group is not None and body.to.group not in directory.groups:
+            raise problems.Invalid([("to.group", f"there is no group {body.to.group}")])
+        if body.to.agent is not None:
+            if body.to.agent not in directory.agents:
+                raise problems.Invalid([("to.agent", f"there is no agent {body.to.agent}")])
+            both = (body.to.agent, acting_agent(who, directory))
+            await seats.lock(tx, [(who.account, agent) for agent in both])
+        at = await _at(tx, request, who, service, id)
+        with _refusals():
+            rules.need_handler(at.ticket, at.agent)
+            if body.to.group is not None:
+                rules.transfer_to_group(at.work, at.ticket, at.agent, body.to.group, body.reason, now())
+            elif body.to.agent is not None:
+                await _need_room(tx, at, body.to.agent)
+                rules.transfer_to_agent(at.work, at.ticket, at.agent, body.to.agent, body.reason, now())
+        return await _done(tx, at)
+
+    return await run(request, who, service, body, command)
+
+
+@router.post("/tickets/{id}/resolve", responses=_ERRORS)
+async def resolve(id: UUID, request: Request, who: Who, service: Service) -> Response:
+    """End the work on it; only the handler may."""
+    body = await body_of(request, Resolve)
+    rule: Rule = lambda at: rules.resolve(at.work, at.ticket, at.agent, body.text, body.code, now())  # noqa: E731
+    return await run(request, who, service, body, lambda tx: _on_ticket(tx, request, who, service, id, rule))
+
+
+async def _on_offer(tx: Connection, request: Request, who: Principal, service: Service, id: UUID, rule: Rule) -> Answer:
+    ticket_id = await tx.fetchval("select ticket from offers where account = $1 and id = $2", who.account, id)
+    if ticket_id is None:
+        acting_agent(who, await directory_of(tx, service, who))
+        raise problems.NotFound(f"there is no offer {id}")
+    return await _on_ticket(tx, request, who, service, ticket_id, rule, offer_id=id)
+
+
+async def _on_ticket(
+    tx: Connection,
+    request: Request,
+    who: Principal,
+    service: Service,
+    id: UUID,
+    rule: Rule,
+    offer_id: UUID | None = None,
+) -> Answer:
+    at = await _at(tx, request, who, service, id, offer_id)
+    with _refusals():
+        rule(at)
+    return await _done(tx, at)
+
+
+async def _at(
+    tx: Connection, request: Request, who: Principal, service: Service, id: UUID, offer_id: UUID | None = None
+) -> At:
+    """Lock the ticket and load what commands need; a sign of life of the agent."""
+    directory = await directory_of(tx, service, who)
+    agent = acting_agent(who, directory)
+    # It locks the agent, and agents come before tickets in the order of locks.
+    await seats.renew_lease(tx, who.account, agent)
+    locked = (await tickets.lock(tx, [id])).get(id)
+    if locked is None or locked.account != who.account or not who.may_use_site(locked.site):
+        raise problems.NotFound(f"there is no ticket {id}")
+    expected = expected_version(request)
+    if expected is not None and expected != locked.sequence:
+        raise problems.PreconditionFailed("somebody else changed the ticket; read it again")
+    locked.traceparent = trace_of(request) or locked.traceparent
+    wanted = offer_id or locked.offer
+    offers = await tickets.offers_of(tx, [wanted] if wanted else [])
+    contact = (await contacts.load(tx, [locked.contact]))[locked.contact]
+    return At(Work({who.account: directory}, new_id), locked, offers.get(wanted) if wanted else None, contact, agent)
+
+
+async def _done(tx: Connection, at: At) -> Answer:
+    await store.save(tx, at.work)
+    ticket = at.ticket
+    return Answer(shown.ticket(ticket), 200, str(ticket.sequence), frozenset(at.work.groups_to_assign))
+
+
+async def _need_room(tx: Connection, at: At, agent: str) -> None:
+    """Raises `CannotTake` unless the agent, who is locked, is available and has room. (Guarantee 2)"""
+    account = at.ticket.account
+    seat = (await seats.lock(tx, [(account, agent)])).get((account, agent))
+    held = await seats.held_by(tx, account, [agent])
+    if seat is None or seat.state is not PresenceState.AVAILABLE:
+        raise rules.CannotTake(f"agent {agent} is not available")
+    capacity = at.work.directories[account].agents[agent].capacity
+    candidate = assignment.Candidate(agent, seat.state, capacity, held[agent], 0, seat.last_offer_at)
+    if not candidate.has_room_for(at.ticket.channel):
+        raise rules.CannotTake(f"agent {agent} has no room for another {at.ticket.channel}")
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """The rules' refusals as problems."""
+    try:
+        yield
+    except rules.WrongState as refused:
+        raise problems.Conflict(str(refused), possible=refused.possible) from None
+    except rules.CommandRefused as refused:
+        raise problems.Conflict(str(refused)) from None

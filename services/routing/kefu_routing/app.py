@@ -1,0 +1,126 @@
+"""Routing's wiring: the only place that knows everything."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from aiokafka.errors import KafkaError
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from kefu_common import service as running
+from kefu_common.events.deliveries import DELIVERY_MODELS
+from kefu_common.events.directory import ApiKey
+from kefu_common.events.interactions import INTERACTION_MODELS
+from kefu_common.http.app import create_app
+from kefu_common.http.auth import Authenticator
+from kefu_common.kafka import topics
+from kefu_common.kafka.consumer import BatchConsumer, Source
+from kefu_common.kafka.producer import EventProducer, NotConfirmed
+from kefu_common.postgres.database import Database, passes
+from kefu_common.postgres.relay import Relay
+from kefu_common.settings import DatabaseSettings
+from kefu_routing.api import agents, commands, directory, tickets
+from kefu_routing.api.context import GroupKey, Routing
+from kefu_routing.handlers.assigner import Assigner
+from kefu_routing.handlers.deliveries import OnDeliveries
+from kefu_routing.handlers.interactions import OnInteractions
+from kefu_routing.handlers.timers import Timers
+from kefu_routing.store.directory import DirectoryCache, find_key
+
+D = TypeVar("D", bound=BaseModel)
+
+
+class Process:
+    """Everything that one routing process runs."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self.settings = settings
+        self.db = Database(settings.postgres.get_secret_value(), settings.pool_size, "kefu-routing")
+        self.producer = EventProducer(settings.kafka, f"kefu.routing.{settings.slot}")
+        self.directories = DirectoryCache()
+        self.relay = Relay(self.db, self.producer, settings.slot, settings.topic_prefix)
+        self.assigner = Assigner(self.db, self.directories, self.relay.wake)
+        on_interactions = OnInteractions(self.db, self.directories, self.committed)
+        on_deliveries = OnDeliveries(self.db, self.directories, self.committed)
+        self.interactions = self._consumer(
+            Source(topics.INTERACTIONS, INTERACTION_MODELS, on_interactions, gather_s=0.004)
+        )
+        self.deliveries = self._consumer(Source(topics.DELIVERIES, DELIVERY_MODELS, on_deliveries, gather_s=0.2))
+        self.timers = Timers(
+            self.db, self.directories, self.interactions.read_until, self.interactions.owned, self.committed
+        )
+        self.tasks = running.Tasks()
+        self.is_started = False
+
+    def committed(self, groups: set[GroupKey]) -> None:
+        """After each commit: publish what was written, assign what now can be."""
+        self.relay.wake()
+        self.assigner.wake(groups)
+
+    def not_ready(self) -> Sequence[str]:
+        """Why the work cannot be done now."""
+        if not self.is_started:
+            return ["starting: waiting for PostgreSQL and Kafka"]
+        problems = (self.interactions.problem, self.deliveries.problem, self.relay.problem)
+        return [p for p in problems if p is not None]
+
+    async def start(self) -> None:
+        """Connect to what may be away for now, then begin."""
+        await running.until_up("PostgreSQL", self.db.start, passes)
+        await running.until_up("Kafka", self.producer.start, lambda e: isinstance(e, KafkaError | NotConfirmed))
+        self.tasks.start("relay", self.relay.run())
+        self.tasks.start("assigner", self.assigner.run())
+        for consumer in (self.interactions, self.deliveries):
+            await running.until_up("Kafka", consumer.start, lambda e: isinstance(e, KafkaError))
+        self.tasks.start("timers", self.timers.run())
+        self.is_started = True
+
+    async def stop(self) -> None:
+        """Finish the batches in hand, then close."""
+        if self.is_started:
+            await asyncio.gather(self.interactions.stop(), self.deliveries.stop())
+        await self.tasks.stop()
+        await self.producer.stop()
+        await self.db.stop()
+
+    async def find_key(self, hash: str) -> tuple[str, ApiKey] | None:
+        """The account and key with this hash, from the database: a new key is in force at once."""
+        return await find_key(self.db.pool, hash)
+
+    def _consumer(self, source: Source[D]) -> BatchConsumer[D]:
+        s = self.settings
+        return BatchConsumer(
+            "routing",
+            source,
+            self.db,
+            self.producer,
+            bootstrap=s.kafka,
+            prefix=s.topic_prefix,
+            slot=s.slot,
+            batch_size=s.batch_size,
+            on_broken=running.stop_process,
+        )
+
+
+def create(settings: DatabaseSettings) -> FastAPI:
+    """The service as an ASGI app. It answers /healthz at once and starts its work as soon as it can."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        process = Process(settings)
+        app.state.routing = Routing(process.db, process.directories, process.committed)
+        app.state.authenticator = Authenticator(process.find_key, settings.operator_key.get_secret_value())
+        app.state.not_ready = process.not_ready
+        app.state.process = process
+        starting = running.Tasks()
+        starting.start("start", process.start())
+        try:
+            yield
+        finally:
+            await starting.stop()
+            await process.stop()
+
+    routers = [directory.router, agents.router, commands.router, tickets.router]
+    return create_app("Kefu routing", routers, lifespan)

@@ -1,0 +1,79 @@
+"""Whether a new interaction is taken, and which group gets it (D-01, D-07, D-08, H-05)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from kefu_common.events.directory import Group
+from kefu_common.events.words import Channel
+from kefu_routing.domain import hours
+from kefu_routing.domain.model import LIVE_CHANNELS, AccountDirectory
+
+Refusal = Literal["closed", "source", "tier", "no_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Refused for a reason, or to be queued in `group` from `ready_at` on."""
+
+    refused: Refusal | None
+    group: str | None
+    ready_at: datetime
+
+
+def serves(ticked: Sequence[str], word: str | None) -> bool:
+    """Whether a group's ticks cover the word; `*` covers every word and the lack of one."""
+    return "*" in ticked or (word is not None and word in ticked)
+
+
+def admit(
+    directory: AccountDirectory,
+    site: str,
+    channel: Channel,
+    source: str | None,
+    category: str | None,
+    tier: str | None,
+    now: datetime,
+) -> Admission:
+    """Decide for one new interaction.
+
+    A closed site refuses calls and chats; an e-mail or message waits for the next open minute.
+    """
+    refused, group = _group_for(directory, site, source, category, tier)
+    ready_at = opens_at(directory, site, now)
+    if refused is None and channel in LIVE_CHANNELS and ready_at > now:
+        refused = "closed"
+    return Admission(refused, None if refused else group, ready_at)
+
+
+def opens_at(directory: AccountDirectory, site: str, now: datetime) -> datetime:
+    """When the site is open next, from `now` on; later than `now` means that it is closed."""
+    place = directory.sites.get(site)
+    if place is None:
+        return now
+    calendar = directory.calendars.get(place.calendar) if place.calendar else None
+    return hours.next_open(calendar, place.time_zone, now)
+
+
+def _group_for(
+    directory: AccountDirectory, site: str, source: str | None, category: str | None, tier: str | None
+) -> tuple[Refusal | None, str | None]:
+    plan = directory.plans.get(site)
+    groups = [directory.groups[g] for g in plan.groups if g in directory.groups] if plan else []
+    if not groups:
+        return "no_plan", None
+    named = [g for g in groups if category is not None and category in g.categories]
+    # What names no category, or one that no group has, goes to the plan's groups in their order.
+    for wanted in (named, groups) if named else (groups,):
+        by_source = [g for g in wanted if serves(g.sources, source)]
+        if not by_source and wanted is named:
+            return "source", None
+        for group in by_source:
+            if serves(group.tiers, tier):
+                return None, group.id
+    return ("tier" if _any_serves(groups, source) else "source"), None
+
+
+def _any_serves(groups: Sequence[Group], source: str | None) -> bool:
+    return any(serves(g.sources, source) for g in groups)

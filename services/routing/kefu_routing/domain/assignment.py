@@ -1,0 +1,134 @@
+"""Who gets which ticket, and why. Pure: the same waiting tickets and agents always give the same decisions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+
+from kefu_common.events.directory import Capacity, Strategy
+from kefu_common.events.words import Channel, PresenceState
+
+PASS_S = 30
+"""An agent who declined or lapsed a ticket is not offered it again for so long."""
+
+_URGENCY = {Channel.CALL: 0, Channel.CHAT: 1, Channel.EMAIL: 2, Channel.MESSAGE: 3}
+
+
+class RuledOut(StrEnum):
+    """Why an agent cannot be offered a ticket; the words of `history`."""
+
+    SIGNED_OUT = "signed_out"
+    NOT_AVAILABLE = "not_available"
+    AT_CAPACITY = "at_capacity"
+    PASSED = "declined_or_lapsed_it_lately"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A ticket that waits in the group; `passed` tells who declined or lapsed it, and when."""
+
+    ticket: object
+    channel: Channel
+    priority: int
+    since: datetime
+    strategy: Strategy
+    passed: Mapping[str, datetime]
+
+
+@dataclass(slots=True)
+class Candidate:
+    """An agent of the group: presence, what they hold per channel, and today's offers."""
+
+    agent: str
+    state: PresenceState | None
+    capacity: Capacity
+    held: dict[Channel, int]
+    offers_today: int
+    last_offer_at: datetime
+
+    def has_room_for(self, channel: Channel) -> bool:
+        """Whether one more of this channel stays within capacity; messages share the e-mails' capacity."""
+        match channel:
+            case Channel.CALL:
+                return self.held.get(channel, 0) < self.capacity.call
+            case Channel.CHAT:
+                return self.held.get(channel, 0) < self.capacity.chat
+            case Channel.EMAIL | Channel.MESSAGE:
+                together = self.held.get(Channel.EMAIL, 0) + self.held.get(Channel.MESSAGE, 0)
+                return together < self.capacity.email
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Offer `ticket` to `agent`; `why` names the strategy, who was considered and who was ruled out by which rule."""
+
+    ticket: object
+    agent: str
+    why: dict[str, object] = field(compare=False)
+
+
+Rank = tuple[int, datetime, str]
+
+
+def round_robin(candidate: Candidate) -> Rank:
+    """销售型 (H-08): in turn, so that each agent's offers of the day even out; then whoever waited longest."""
+    return candidate.offers_today, candidate.last_offer_at, candidate.agent
+
+
+STRATEGIES: Mapping[Strategy, Callable[[Candidate], Rank]] = {"round_robin": round_robin}
+"""A strategy is a function that ranks a candidate: the lowest is offered the ticket."""
+
+
+def in_order(waiting: Sequence[Waiting]) -> list[Waiting]:
+    """The queue: most urgent first, calls before chats before e-mails, then the oldest."""
+    return sorted(waiting, key=lambda w: (-w.priority, _URGENCY[w.channel], w.since))
+
+
+def assign(waiting: Sequence[Waiting], agents: Sequence[Candidate], now: datetime) -> list[Decision]:
+    """Decide for all that waits in one group, in one go. Changes the candidates' counts as it goes.
+
+    A ticket for which every agent is ruled out waits on; it does not hold up the ones behind it.
+    """
+    decisions: list[Decision] = []
+    present = [a for a in agents if a.state is PresenceState.AVAILABLE]
+    absent = {a.agent: _absence(a) for a in agents if a.state is not PresenceState.AVAILABLE}
+    for ticket in in_order(waiting):
+        fit, ruled_out = _sift(ticket, present, now)
+        if not fit:
+            continue
+        rank = STRATEGIES[ticket.strategy]
+        winner = min(fit, key=rank)
+        why: dict[str, object] = {
+            "strategy": ticket.strategy,
+            "candidates": {c.agent: c.offers_today for c in fit},
+            "ruled_out": {**absent, **ruled_out},
+            "chosen": winner.agent,
+        }
+        decisions.append(Decision(ticket.ticket, winner.agent, why))
+        winner.held[ticket.channel] = winner.held.get(ticket.channel, 0) + 1
+        winner.offers_today += 1
+        winner.last_offer_at = now
+    return decisions
+
+
+def _sift(ticket: Waiting, present: Sequence[Candidate], now: datetime) -> tuple[list[Candidate], dict[str, RuledOut]]:
+    fit: list[Candidate] = []
+    ruled_out: dict[str, RuledOut] = {}
+    for candidate in present:
+        passed = ticket.passed.get(candidate.agent)
+        if not candidate.has_room_for(ticket.channel):
+            ruled_out[candidate.agent] = RuledOut.AT_CAPACITY
+        elif passed is not None and now - passed < timedelta(seconds=PASS_S):
+            ruled_out[candidate.agent] = RuledOut.PASSED
+        else:
+            fit.append(candidate)
+    return fit, ruled_out
+
+
+def _absence(candidate: Candidate) -> RuledOut:
+    return RuledOut.SIGNED_OUT if candidate.state is None else RuledOut.NOT_AVAILABLE
+
+
+def offers_on(day: date, counted_on: date | None, count: int) -> int:
+    """Today's count from the stored one: it starts anew each day."""
+    return count if counted_on == day else 0

@@ -1,0 +1,291 @@
+"""What an adapter's event does: opens or joins a ticket, or moves one on."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from kefu_common.events import interactions as said
+from kefu_common.events import tickets as happened
+from kefu_common.events.envelope import Event
+from kefu_common.events.interactions import InteractionData
+from kefu_common.events.messages import MessageWanted
+from kefu_common.events.words import Channel, Occasion, TicketStatus
+from kefu_routing.domain import admission, ticket
+from kefu_routing.domain.identity import ContactBook
+from kefu_routing.domain.model import LIVE_CHANNELS, AccountDirectory, Contact, Message, Offer, OfferStatus, Ticket
+from kefu_routing.domain.work import Work
+
+STARTS: dict[type[InteractionData], Channel] = {
+    said.CallStarted: Channel.CALL,
+    said.ChatStarted: Channel.CHAT,
+    said.EmailReceived: Channel.EMAIL,
+    said.MessageLeft: Channel.MESSAGE,
+}
+"""What opens an interaction, and its channel."""
+
+Interaction = tuple[str, str]
+"""Account and the adapter's id."""
+
+
+class NotApplicable(Exception):
+    """The event makes no sense as things stand: set aside with this reason; its neighbours go on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class Known:
+    """What the batch concerns, loaded and locked, and kept current while the batch is decided."""
+
+    contacts: ContactBook
+    tickets: dict[UUID, Ticket] = field(default_factory=dict)
+    offers: dict[UUID, Offer] = field(default_factory=dict)
+    by_interaction: dict[Interaction, UUID] = field(default_factory=dict)
+    joinable: dict[tuple[str, UUID, str, Channel], UUID] = field(default_factory=dict)
+    """The newest open ticket by account, contact, site and channel, for channels that join."""
+    reply_of: dict[UUID, Message] = field(default_factory=dict)
+    """The reply that an instruction carries."""
+    open_of_contact: dict[UUID, list[UUID]] = field(default_factory=dict)
+
+
+def starts(event: Event[InteractionData]) -> bool:
+    """Whether the event opens its interaction."""
+    return type(event.data) in STARTS
+
+
+def decide(work: Work, known: Known, event: Event[InteractionData], partition: int, now: datetime) -> None:
+    """Apply one event.
+
+    Raises:
+        NotApplicable: `unknown_site`, `no_start` or `answered_elsewhere`.
+    """
+    place = (event.account, event.subject)
+    channel = STARTS.get(type(event.data))
+    if channel is not None:
+        if event.site not in work.directories[event.account].sites:
+            raise NotApplicable("unknown_site")
+        _start(work, known, event, channel, partition, now)
+        return
+    found = known.by_interaction.get(place)
+    if found is None:
+        raise NotApplicable("no_start")
+    _go_on(work, known, known.tickets[found], event)
+
+
+def _start(
+    work: Work, known: Known, event: Event[InteractionData], channel: Channel, partition: int, now: datetime
+) -> None:
+    place = (event.account, event.subject)
+    contact = known.contacts.find_or_make(event.account, event.data.contact, now)
+    joined = _to_join(known, place, contact, event.site, channel)
+    if joined is None:
+        if channel in LIVE_CHANNELS and place in known.by_interaction:
+            raise NotApplicable("started_twice")
+        joined = _open(work, known, event, channel, contact, partition, now)
+    known.by_interaction[place] = work.interactions[place] = joined.id
+    joined.traceparent = event.traceparent or joined.traceparent
+    match event.data:
+        case said.EmailReceived() as mail:
+            _receive(work, joined, event, mail.text or mail.html or "", mail.attachments, mail.subject, mail.html)
+        case said.MessageLeft() as left:
+            _receive(work, joined, event, left.text, [])
+            _tell_administrators(work, joined, contact, left.text, event.time)
+    if joined.status is TicketStatus.QUEUED and joined.group is not None:
+        work.groups_to_assign.add((joined.account, joined.group))
+
+
+def _to_join(known: Known, place: Interaction, contact: Contact, site: str, channel: Channel) -> Ticket | None:
+    """A new call or chat opens a ticket of its own; an e-mail or message joins the contact's newest open one."""
+    if channel in LIVE_CHANNELS:
+        return None
+    same = known.by_interaction.get(place)
+    if same is not None and known.tickets[same].is_open:
+        return known.tickets[same]
+    newest = known.joinable.get((place[0], contact.id, site, channel))
+    return known.tickets[newest] if newest is not None and known.tickets[newest].is_open else None
+
+
+def _open(
+    work: Work,
+    known: Known,
+    event: Event[InteractionData],
+    channel: Channel,
+    contact: Contact,
+    partition: int,
+    now: datetime,
+) -> Ticket:
+    directory = work.directories[event.account]
+    data = event.data
+    tier = contact.tier
+    admitted = admission.admit(directory, event.site, channel, data.source, data.category, tier, now)
+    opened = Ticket(
+        work.new_id(),
+        event.account,
+        event.site,
+        channel,
+        contact.id,
+        event.subject,
+        opened_at=event.time,
+        ready_at=admitted.ready_at,
+        partition=partition,
+        source=data.source,
+        category=data.category,
+        tier=tier,
+        group=admitted.group,
+        adapter=event.adapter,
+        live=channel in LIVE_CHANNELS and admitted.refused is None,
+        traceparent=event.traceparent,
+        subject=data.subject if isinstance(data, said.EmailReceived) else None,
+    )
+    if admitted.refused:
+        opened.status, opened.reason = TicketStatus.REFUSED, admitted.refused
+    known.tickets[opened.id] = opened
+    known.joinable[(opened.account, contact.id, opened.site, channel)] = opened.id
+    linked = known.open_of_contact.get(contact.id, [])
+    work.happen(opened, happened.TicketOpened, event.time, linked=[t for t in linked if known_open(known, t)])
+    known.open_of_contact[contact.id] = [*linked, opened.id]
+    if admitted.refused:
+        work.happen(opened, happened.TicketRefused, event.time)
+        ticket.turn_away(work, opened, admitted.refused, now)
+    else:
+        _welcome(work, opened, directory, now)
+        ticket.enqueue(work, opened, "new", event.time)
+    return opened
+
+
+def known_open(known: Known, other: UUID) -> bool:
+    """Whether the ticket is open, as far as this batch knows."""
+    return other not in known.tickets or known.tickets[other].is_open
+
+
+def _welcome(work: Work, opened: Ticket, directory: AccountDirectory, now: datetime) -> None:
+    plan = directory.plans.get(opened.site)
+    if plan is None or opened.channel not in LIVE_CHANNELS:
+        return
+    if plan.max_wait_s is not None:
+        opened.give_up_at = opened.opened_at + timedelta(seconds=plan.max_wait_s)
+    if plan.texts.welcome:
+        ticket.say(work, opened, plan.texts.welcome, now)
+
+
+def _receive(
+    work: Work,
+    joined: Ticket,
+    event: Event[InteractionData],
+    text: str,
+    attachments: list[said.AttachmentRef],
+    subject: str | None = None,
+    html: str | None = None,
+) -> None:
+    message = Message(
+        work.new_id(),
+        joined.account,
+        joined.id,
+        event.time,
+        "contact",
+        text,
+        subject=subject,
+        html=html,
+        attachments=[{"ref": a.ref, "name": a.name} for a in attachments],
+    )
+    work.messages.append(message)
+    work.happen(joined, happened.TicketMessageReceived, event.time, message=message.id)
+
+
+def _tell_administrators(work: Work, joined: Ticket, contact: Contact, text: str, at: datetime) -> None:
+    """Every message left, site open or not, goes to the administrators (O-03)."""
+    reachable = " / ".join(a for a in (contact.phone, contact.email) if a) or None
+    wanted = MessageWanted(
+        occasion=Occasion.OFFLINE_MESSAGE,
+        ticket=joined.id,
+        contact=contact.id,
+        channel=joined.channel,
+        roles=["administrator"],
+        text=text,
+        name=contact.name,
+        reachable=reachable,
+    )
+    work.want(joined, at, wanted)
+
+
+def _go_on(work: Work, known: Known, going: Ticket, event: Event[InteractionData]) -> None:
+    made = known.offers.get(going.offer) if going.offer else None
+    match event.data:
+        case said.CallAnswered() as answered:
+            _answered(work, going, made, answered.agent, event.time)
+        case said.CallEnded():
+            ticket.contact_left(work, going, made, "hang_up", event.time)
+        case said.ChatEnded():
+            ticket.contact_left(work, going, made, "left", event.time)
+        case said.ChatMessage() as message:
+            _receive(work, going, event, message.text, message.attachments)
+        case said.RatingGiven() as rating:
+            agent = going.handler or going.owner
+            work.happen(going, happened.TicketRated, event.time, agent=agent, score=rating.score)
+        case said.CallTransferred() as moved:
+            _moved(work, going, made, moved.to, event.time)
+        case said.InstructionOutcome() as outcome:
+            _outcome(work, known, going, outcome, event.time)
+        case _:
+            # Holding and resuming change neither who has the call nor what anybody is promised.
+            work.tickets[going.id] = going
+
+
+def _answered(work: Work, going: Ticket, made: Offer | None, agent: str, at: datetime) -> None:
+    """In time it is the agent's accept; otherwise the agent becomes the handler if there is none."""
+    if agent not in work.directories[going.account].agents:
+        raise NotApplicable("unknown_agent")
+    if going.handler == agent and going.status is TicketStatus.ACTIVE:
+        return
+    if not going.is_open or going.handler is not None:
+        raise NotApplicable("answered_elsewhere")
+    if made is not None and made.agent == agent and made.status is OfferStatus.OPEN and at <= made.expires_at:
+        made.status = OfferStatus.ACCEPTED
+        work.offers[made.id] = made
+        ticket.take(work, going, agent, at, by="answered", offer_id=made.id)
+        return
+    ticket.drop_offer(work, going, made, at)
+    ticket.take(work, going, agent, at, by="answered")
+
+
+def _moved(work: Work, going: Ticket, made: Offer | None, to: str, at: datetime) -> None:
+    """The switch moved the call itself: whoever has that id or phone is the handler now."""
+    directory = work.directories[going.account]
+    agent = to if to in directory.agents else next((a.id for a in directory.agents.values() if a.phone == to), None)
+    if agent is None or not going.is_open:
+        raise NotApplicable("unknown_agent")
+    ticket.drop_offer(work, going, made, at)
+    before = going.handler
+    going.handler = None
+    work.happen(going, happened.TicketTransferred, at, agent=before, to_agent=agent)
+    ticket.take(work, going, agent, at, by="answered")
+
+
+_FORWARD = {"pending": 0, "sent": 1, "delivered": 2, "read": 3, "failed": 1}
+
+
+def _outcome(work: Work, known: Known, going: Ticket, outcome: said.InstructionOutcome, at: datetime) -> None:
+    state = {
+        said.InstructionDone: "sent",
+        said.InstructionDelivered: "delivered",
+        said.InstructionRead: "read",
+        said.InstructionFailed: "failed",
+    }[type(outcome)]
+    try:
+        message = known.reply_of.get(UUID(outcome.instruction))
+    except ValueError:
+        raise NotApplicable("unknown_instruction") from None
+    if message is not None:
+        move_reply(work, going, message, state, at, cause="adapter")
+
+
+def move_reply(work: Work, going: Ticket, message: Message, state: str, at: datetime, cause: str) -> None:
+    """A reply's state only moves forward; one that failed shows on its ticket."""
+    current = work.message_states.get(message.id, message.state or "pending")
+    if _FORWARD[state] <= _FORWARD[current]:
+        return
+    work.message_states[message.id] = state
+    if state == "failed" and message.origin == "agent":
+        work.happen(going, happened.TicketReplyFailed, at, message=message.id, cause=cause)

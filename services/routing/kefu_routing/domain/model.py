@@ -1,0 +1,171 @@
+"""The plain data that routing decides about."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from kefu_common.events.directory import Account, Agent, Calendar, Group, Plan, Site
+from kefu_common.events.words import Channel, PresenceState, TicketKind, TicketStatus
+
+ENDED = frozenset(
+    {
+        TicketStatus.RESOLVED,
+        TicketStatus.ARCHIVED,
+        TicketStatus.ABANDONED,
+        TicketStatus.REFUSED,
+        TicketStatus.MERGED,
+    }
+)
+LIVE_CHANNELS = frozenset({Channel.CALL, Channel.CHAT})
+"""Channels on which somebody is there now and cannot wait for tomorrow."""
+
+
+@dataclass(slots=True)
+class Ticket:
+    """工单. Field by field the row of `tickets`; see the comments there."""
+
+    id: UUID
+    account: str
+    site: str
+    channel: Channel
+    contact: UUID
+    interaction: str
+    opened_at: datetime
+    ready_at: datetime
+    partition: int
+    kind: TicketKind = TicketKind.CONSULTATION
+    status: TicketStatus = TicketStatus.QUEUED
+    reason: str | None = None
+    source: str | None = None
+    category: str | None = None
+    tier: str | None = None
+    group: str | None = None
+    handler: str | None = None
+    owner: str | None = None
+    adapter: str | None = None
+    priority: int = 0
+    tags: list[str] = field(default_factory=list)
+    sequence: int = 0
+    due_at: datetime | None = None
+    give_up_at: datetime | None = None
+    offer: UUID | None = None
+    fence: int = 0
+    holder: str | None = None
+    live: bool = False
+    answered_at: datetime | None = None
+    replied_at: datetime | None = None
+    handling_since: datetime | None = None
+    handled_ms: int = 0
+    passed: dict[str, str] = field(default_factory=dict)
+    traceparent: str | None = None
+    subject: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether work on it may still come."""
+        return self.status not in ENDED
+
+
+class OfferStatus(StrEnum):
+    """How an offer stands."""
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    LAPSED = "lapsed"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(slots=True)
+class Offer:
+    """A ticket reserved for one agent until accepted, declined or lapsed."""
+
+    id: UUID
+    account: str
+    ticket: UUID
+    agent: str
+    channel: Channel
+    partition: int
+    fence: int
+    status: OfferStatus
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One utterance of a conversation. `origin` is contact, agent or system."""
+
+    id: UUID
+    account: str
+    ticket: UUID
+    at: datetime
+    origin: str
+    text: str
+    agent: str | None = None
+    subject: str | None = None
+    html: str | None = None
+    attachments: list[dict[str, str | None]] = field(default_factory=list)
+    state: str | None = None
+    instruction: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An internal note."""
+
+    id: UUID
+    account: str
+    ticket: UUID
+    at: datetime
+    agent: str
+    text: str
+
+
+@dataclass(slots=True)
+class Contact:
+    """The customer or visitor."""
+
+    id: UUID
+    account: str
+    created_at: datetime
+    external_id: str | None = None
+    name: str | None = None
+    phone: str | None = None
+    email: str | None = None
+    tier: str | None = None
+
+
+@dataclass(slots=True)
+class Seat:
+    """An agent's presence and what strategies count. `state` is None while signed out."""
+
+    account: str
+    agent: str
+    state: PresenceState | None
+    offers_day: date | None
+    offers_today: int
+    last_offer_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDirectory:
+    """An account's directory at one version."""
+
+    account: Account
+    version: int
+    sites: dict[str, Site]
+    plans: dict[str, Plan]
+    """By site."""
+    groups: dict[str, Group]
+    agents: dict[str, Agent]
+    calendars: dict[str, Calendar]
+    sources: frozenset[str]
+    """Sources that some group names."""
+    categories: frozenset[str]
+    """Categories that some group names."""
+
+    def public_word(self, word: str | None, known: frozenset[str]) -> str | None:
+        """The word if the directory names it, else `other`: free text never leaves the private topics."""
+        return word if word is None or word in known else "other"

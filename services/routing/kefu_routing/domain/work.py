@@ -1,0 +1,164 @@
+"""What one transaction decided: gathered by the rules, written by the store in bulk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from kefu_common.events.agents import AGENT_MODELS, AgentData
+from kefu_common.events.envelope import Event
+from kefu_common.events.messages import MessageWanted
+from kefu_common.events.outbound import TYPE_OF_INSTRUCTION, Instruction
+from kefu_common.events.tickets import TYPE_OF_TICKET_EVENT, TicketData
+from kefu_routing.domain.model import AccountDirectory, Contact, Message, Note, Offer, Ticket
+
+_AGENT_TYPES = {model: name for name, model in AGENT_MODELS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A ticket's event as published, and why it was decided so (for the history, not published)."""
+
+    event: Event[TicketData]
+    ticket: UUID
+    why: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An event of another topic and its Kafka key."""
+
+    event: Event[Any]
+    key: str
+
+
+@dataclass(slots=True)
+class Work:
+    """Everything that one transaction changes. `directories` are those of the accounts concerned."""
+
+    directories: dict[str, AccountDirectory]
+    new_id: Callable[[], UUID]
+    tickets: dict[UUID, Ticket] = field(default_factory=dict)
+    offers: dict[UUID, Offer] = field(default_factory=dict)
+    contacts: dict[UUID, Contact] = field(default_factory=dict)
+    interactions: dict[tuple[str, str], UUID] = field(default_factory=dict)
+    messages: list[Message] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    message_states: dict[UUID, str] = field(default_factory=dict)
+    history: list[Happened] = field(default_factory=list)
+    instructions: list[Published] = field(default_factory=list)
+    wanted: list[Published] = field(default_factory=list)
+    agent_events: list[Published] = field(default_factory=list)
+    groups_to_assign: set[tuple[str, str]] = field(default_factory=set)
+
+    def happen(
+        self,
+        ticket: Ticket,
+        model: type[TicketData],
+        at: datetime,
+        *,
+        why: dict[str, Any] | None = None,
+        **data: Any,
+    ) -> None:
+        """Record that this happened to the ticket, as it stands now: the next number of its sequence."""
+        directory = self.directories[ticket.account]
+        site = directory.sites.get(ticket.site)
+        ticket.sequence += 1
+        self.tickets[ticket.id] = ticket
+        stamped = model(
+            site=ticket.site,
+            time_zone=site.time_zone if site else directory.account.time_zone,
+            channel=ticket.channel,
+            source=directory.public_word(ticket.source, directory.sources),
+            category=directory.public_word(ticket.category, directory.categories),
+            kind=ticket.kind,
+            group=ticket.group,
+            handler=ticket.handler,
+            owner=ticket.owner,
+            contact=ticket.contact,
+            priority=ticket.priority,
+            status=ticket.status,
+            reason=ticket.reason,
+            opened_at=ticket.opened_at,
+            **data,
+        )
+        event = Event(
+            self.new_id(),
+            TYPE_OF_TICKET_EVENT[model],
+            f"/sites/{ticket.site}",
+            str(ticket.id),
+            at,
+            ticket.account,
+            stamped,
+            sequence=ticket.sequence,
+            traceparent=ticket.traceparent,
+        )
+        self.history.append(Happened(event, ticket.id, why))
+
+    def instruct(
+        self, ticket: Ticket, model: type[Instruction], at: datetime, expires_at: datetime | None = None, **data: Any
+    ) -> UUID:
+        """Ask the adapter of the ticket's interaction to do something; returns the instruction's id."""
+        instruction = model(
+            ticket=ticket.id,
+            contact=ticket.contact,
+            channel=ticket.channel,
+            expires_at=expires_at or at + STALE_AFTER[model.__name__],
+            **data,
+        )
+        event = Event(
+            self.new_id(),
+            TYPE_OF_INSTRUCTION[model],
+            f"/sites/{ticket.site}",
+            ticket.interaction,
+            at,
+            ticket.account,
+            instruction,
+            adapter=ticket.adapter,
+            traceparent=ticket.traceparent,
+        )
+        self.instructions.append(Published(event, f"{ticket.account}/{ticket.interaction}"))
+        return event.id
+
+    def want(self, ticket: Ticket, at: datetime, wanted: MessageWanted) -> None:
+        """Ask notifications to tell someone."""
+        event = Event(
+            self.new_id(),
+            "kefu.message.wanted",
+            f"/sites/{ticket.site}",
+            str(ticket.id),
+            at,
+            ticket.account,
+            wanted,
+            traceparent=ticket.traceparent,
+        )
+        self.wanted.append(Published(event, str(ticket.id)))
+
+    def agent_did(
+        self, account: str, agent: str, model: type[AgentData], at: datetime, traceparent: str | None, **data: Any
+    ) -> None:
+        """Publish a change of an agent's presence."""
+        event = Event(
+            self.new_id(),
+            _AGENT_TYPES[model],
+            "/agents",
+            agent,
+            at,
+            account,
+            model(agent=agent, **data),
+            traceparent=traceparent,
+        )
+        self.agent_events.append(Published(event, f"{account}/{agent}"))
+
+
+STALE_AFTER = {
+    "CallCancel": timedelta(minutes=1),
+    "CallPlay": timedelta(minutes=1),
+    "CallHangUp": timedelta(minutes=10),
+    "ChatSay": timedelta(hours=1),
+    "ChatAssigned": timedelta(hours=1),
+    "ChatRefused": timedelta(hours=1),
+    "ChatClose": timedelta(hours=1),
+}
+"""How long an instruction makes sense where the offer does not say it."""

@@ -1,0 +1,166 @@
+"""`kefu.interactions.v1`: a batch of what adapters say, in one transaction."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import asyncpg
+
+from kefu_common.events import interactions as said
+from kefu_common.events.envelope import read_event
+from kefu_common.events.interactions import INTERACTION_MODELS, InteractionData
+from kefu_common.ids import new_id
+from kefu_common.kafka.batch import Received
+from kefu_common.kafka.dead_letters import SetAside, dead_letter_row
+from kefu_common.postgres import inbox, outbox
+from kefu_common.postgres.database import Connection, Database
+from kefu_common.telemetry import metrics
+from kefu_routing.domain import interactions as rules
+from kefu_routing.domain.identity import ContactBook, Key, keys_of
+from kefu_routing.domain.work import Work
+from kefu_routing.store import contacts, conversation, early, seats, tickets
+from kefu_routing.store import work as store
+from kefu_routing.store.directory import DirectoryCache
+
+Batch = Sequence[Received[InteractionData]]
+
+
+@dataclass(frozen=True, slots=True)
+class OnInteractions:
+    """Applies batches. `committed` is told which groups to assign, after each commit."""
+
+    db: Database
+    directories: DirectoryCache
+    committed: Callable[[set[tuple[str, str]]], None]
+
+    async def __call__(self, batch: Batch) -> None:
+        """One transaction; running it again with the same events changes nothing."""
+        async with self.db.transaction() as tx:
+            sifted = await inbox.keep_new(tx, batch)
+            work, asides = await self._decide(tx, sifted.fresh)
+            asides += [SetAside(r.record, "id_reused") for r in sifted.reused]
+            await outbox.add(tx, [dead_letter_row("routing", aside) for aside in asides])
+            await store.save(tx, work)
+        metrics.DUPLICATES.labels("kefu.interactions.v1").inc(len(sifted.repeated))
+        for reused in sifted.reused:
+            metrics.ID_REUSED.labels(reused.event.adapter or "").inc()
+        for aside in asides:
+            metrics.DEAD_LETTERS.labels(aside.record.topic, aside.reason).inc()
+        self.committed(work.groups_to_assign)
+
+    async def _decide(self, tx: Connection, fresh: Batch) -> tuple[Work, list[SetAside]]:
+        work = Work(await self.directories.load(tx, {r.event.account for r in fresh}), new_id)
+        events = await _with_early_ones(tx, [r for r in fresh if r.event.account in work.directories])
+        asides = [SetAside(r.record, "unknown_account") for r in fresh if r.event.account not in work.directories]
+        known = await _load(tx, events)
+        now = datetime.now(UTC)
+        too_early: list[Received[InteractionData]] = []
+        for received in events:
+            try:
+                rules.decide(work, known, received.event, received.record.partition, now)
+            except rules.NotApplicable as why:
+                if why.reason == "no_start":
+                    too_early.append(received)
+                else:
+                    asides.append(SetAside(received.record, why.reason))
+        await early.keep(tx, too_early)
+        await contacts.save(tx, list(known.contacts.changed.values()), known.contacts.new_keys)
+        return work, asides
+
+
+async def _with_early_ones(tx: Connection, fresh: Batch) -> list[Received[InteractionData]]:
+    """The batch, with what waited for a start right behind that start."""
+    started = {(r.event.account, r.event.subject) for r in fresh if rules.starts(r.event)}
+    waiting: dict[tuple[str, str], list[Received[InteractionData]]] = {}
+    for record in await early.take(tx, started):
+        event = read_event(record.value, INTERACTION_MODELS)
+        waiting.setdefault((event.account, event.subject), []).append(Received(event, record))
+    ordered: list[Received[InteractionData]] = []
+    behind: list[Received[InteractionData]] = []
+    followers = {(r.event.account, r.event.subject) for r in fresh if not rules.starts(r.event)}
+    open_now = set(await tickets.of_interactions(tx, started & followers))
+    for received in fresh:
+        place = (received.event.account, received.event.subject)
+        if rules.starts(received.event):
+            ordered.append(received)
+            ordered += waiting.pop(place, [])
+            ordered += [b for b in behind if (b.event.account, b.event.subject) == place]
+            behind = [b for b in behind if (b.event.account, b.event.subject) != place]
+            open_now.add(place)
+        elif place in started and place not in open_now:
+            behind.append(received)
+        else:
+            ordered.append(received)
+    return ordered
+
+
+async def _load(tx: Connection, events: Batch) -> rules.Known:
+    """Load and lock what the batch concerns, in the order of locks: contacts, agents, tickets."""
+    book = await contacts.open_book(tx, _identities(events), new_id)
+    by_interaction = await tickets.of_interactions(tx, {(r.event.account, r.event.subject) for r in events})
+    open_before = await tickets.open_of_contacts(tx, _known_contacts(book))
+    concerned = set(by_interaction.values()) | _joinable_ids(events, open_before)
+    await seats.lock(tx, _agents_named(events))
+    locked = await tickets.lock(tx, concerned)
+    known = rules.Known(book, locked, by_interaction=by_interaction)
+    known.offers = await tickets.offers_of(tx, [t.offer for t in locked.values() if t.offer is not None])
+    await _load_missing_contacts(tx, known)
+    for row in open_before:
+        known.open_of_contact.setdefault(row["contact"], []).append(row["id"])
+        if row["id"] in locked:
+            ticket = locked[row["id"]]
+            known.joinable[(ticket.account, ticket.contact, ticket.site, ticket.channel)] = ticket.id
+    known.reply_of = await conversation.by_instruction(tx, _instructions(events))
+    return known
+
+
+async def _load_missing_contacts(tx: Connection, known: rules.Known) -> None:
+    missing = {t.contact for t in known.tickets.values()} - known.contacts.contacts.keys()
+    known.contacts.contacts.update(await contacts.load(tx, missing))
+
+
+def _identities(events: Batch) -> list[Key]:
+    keys: list[Key] = []
+    for r in events:
+        if rules.starts(r.event) and r.event.data.contact is not None:
+            keys += keys_of(r.event.account, r.event.data.contact)
+    return keys
+
+
+def _known_contacts(book: ContactBook) -> list[tuple[str, UUID]]:
+    return sorted({(c.account, c.id) for c in book.contacts.values()})
+
+
+def _joinable_ids(events: Batch, open_before: Sequence[asyncpg.Record]) -> set[UUID]:
+    joining = {(r.event.account, r.event.site) for r in events if type(r.event.data) in _JOINING}
+    return {
+        row["id"]
+        for row in open_before
+        if (row["account"], row["site"]) in joining and row["channel"] in ("email", "message")
+    }
+
+
+_JOINING = (said.EmailReceived, said.MessageLeft)
+
+
+def _agents_named(events: Batch) -> set[tuple[str, str]]:
+    named: set[tuple[str, str]] = set()
+    for r in events:
+        match r.event.data:
+            case said.CallAnswered() as answered:
+                named.add((r.event.account, answered.agent))
+            case said.CallTransferred() as moved:
+                named.add((r.event.account, moved.to))
+    return named
+
+
+def _instructions(events: Batch) -> list[UUID]:
+    found: list[UUID] = []
+    for r in events:
+        if isinstance(r.event.data, said.InstructionOutcome):
+            try:
+                found.append(UUID(r.event.data.instruction))
+            except ValueError:
+                continue
+    return found

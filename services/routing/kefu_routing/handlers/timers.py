@@ -1,0 +1,155 @@
+"""What happens because time passes: offers lapse, waits end, leases run out, what is old is forgotten."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from kefu_common.events.agents import AgentPresenceChanged
+from kefu_common.events.words import PresenceState, TicketStatus
+from kefu_common.ids import new_id
+from kefu_common.kafka.dead_letters import SetAside, dead_letter_row
+from kefu_common.postgres import inbox, outbox
+from kefu_common.postgres.database import Connection, Database, passes
+from kefu_common.telemetry import logs, metrics
+from kefu_routing.domain import ticket
+from kefu_routing.domain.model import OfferStatus, Ticket
+from kefu_routing.domain.work import Work
+from kefu_routing.handlers.presence import take_offers_back
+from kefu_routing.store import due, early, queues, seats, tickets
+from kefu_routing.store import work as store
+from kefu_routing.store.directory import DirectoryCache
+
+log = logs.get(__name__)
+
+
+FREED_AFTER_S = 600
+"""How long an agent is held by a call or chat whose later events are set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """Runs the timers of one process. Several processes may: each due row is taken by one.
+
+    `read_until` tells how far this process has read a partition of the interactions; None: another reads it.
+    """
+
+    db: Database
+    directories: DirectoryCache
+    read_until: Callable[[int], datetime | None]
+    owned: Callable[[], list[int]]
+    committed: Callable[[set[tuple[str, str]]], None]
+
+    async def run(self) -> None:
+        """Run all timers until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._every(0.2, self.lapse_offers))
+            group.create_task(self._every(0.5, self.end_waits))
+            group.create_task(self._every(0.5, self.end_leases))
+            group.create_task(self._every(5, self.count_queues))
+            group.create_task(self._every(30, self.free_hands))
+            group.create_task(self._every(60, self.give_up_early_events))
+            group.create_task(self._every(600, self.forget))
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                if not passes(error):
+                    raise
+                log.warning("timer_waits", error=type(error).__name__)
+            await asyncio.sleep(seconds)
+
+    async def lapse_offers(self) -> None:
+        """Offers that ran out go back to the queue; a call's only when all that came before its end was read."""
+        now = datetime.now(UTC)
+        read = {p: until for p in self.owned() if (until := self.read_until(p)) is not None}
+        ids = await due.offers(self.db.pool, now, read)
+        if not ids:
+            return
+        async with self.db.transaction() as tx:
+            work, locked = await _lock(tx, self.directories, ids)
+            offers = await tickets.offers_of(tx, [t.offer for t in locked.values() if t.offer is not None])
+            for made in offers.values():
+                if made.status is OfferStatus.OPEN and made.expires_at <= now:
+                    ticket.give_back(work, locked[made.ticket], made, OfferStatus.LAPSED, now)
+            await store.save(tx, work)
+        metrics.OFFERS.labels("lapsed").inc(len(offers))
+        self.committed(work.groups_to_assign)
+
+    async def end_waits(self) -> None:
+        """Calls and chats that waited longer than the plan allows are told so, and abandoned."""
+        now = datetime.now(UTC)
+        ids = await due.waits(self.db.pool, now)
+        if not ids:
+            return
+        async with self.db.transaction() as tx:
+            work, locked = await _lock(tx, self.directories, ids)
+            for waits in locked.values():
+                over = waits.give_up_at is not None and waits.give_up_at <= now
+                if over and waits.status is TicketStatus.QUEUED:
+                    ticket.abandon(work, waits, None, "max_wait", now)
+            await store.save(tx, work)
+        self.committed(work.groups_to_assign)
+
+    async def free_hands(self) -> None:
+        """An agent's capacity comes back though the end of the call or chat was set aside and is not applied yet."""
+        ids = await due.stuck_in_hand(self.db.pool, FREED_AFTER_S)
+        if not ids:
+            return
+        now = datetime.now(UTC)
+        async with self.db.transaction() as tx:
+            work, locked = await _lock(tx, self.directories, ids)
+            for held in locked.values():
+                ticket.contact_left(work, held, None, "unknown", now)
+            await store.save(tx, work)
+        self.committed(work.groups_to_assign)
+
+    async def end_leases(self) -> None:
+        """An agent whose client vanished is away, and what was offered goes back to the head of the queue."""
+        now = datetime.now(UTC)
+        gone = await seats.leases_over(self.db.pool, now)
+        for account, agent in gone:
+            async with self.db.transaction() as tx:
+                await seats.lock(tx, [(account, agent)])
+                if not await seats.is_lease_over(tx, account, agent, now):
+                    continue
+                await seats.set_state(tx, account, agent, PresenceState.AWAY, "lease", None)
+                groups = await take_offers_back(tx, self.directories, account, agent, now)
+                work = Work(await self.directories.load(tx, [account]), new_id)
+                away = PresenceState.AWAY
+                work.agent_did(account, agent, AgentPresenceChanged, now, None, state=away, cause="lease")
+                await store.save(tx, work)
+            self.committed(groups)
+
+    async def count_queues(self) -> None:
+        """Keep the queue metrics."""
+        now = datetime.now(UTC)
+        rows = await queues.all_lengths(self.db.pool, now)
+        metrics.QUEUE_LENGTH.clear()
+        metrics.QUEUE_OLDEST.clear()
+        for row in rows:
+            metrics.QUEUE_LENGTH.labels(row["account"], row["group"]).set(row["waiting"])
+            oldest_s = (now - row["oldest"]).total_seconds()
+            metrics.QUEUE_OLDEST.labels(row["account"], row["group"]).set(max(0.0, oldest_s))
+
+    async def give_up_early_events(self) -> None:
+        """Set aside what waited a day for its start."""
+        async with self.db.transaction() as tx:
+            stale = await early.take_stale(tx)
+            await outbox.add(tx, [dead_letter_row("routing", SetAside(r, "no_start")) for r in stale])
+        for record in stale:
+            metrics.DEAD_LETTERS.labels(record.topic, "no_start").inc()
+
+    async def forget(self) -> None:
+        """Delete what nobody will ask for again."""
+        async with self.db.transaction() as tx:
+            await inbox.forget_old(tx)
+            await due.forget_first_answers(tx)
+
+
+async def _lock(tx: Connection, directories: DirectoryCache, ids: Iterable[UUID]) -> tuple[Work, dict[UUID, Ticket]]:
+    locked = await tickets.lock(tx, ids)
+    return Work(await directories.load(tx, {t.account for t in locked.values()}), new_id), locked

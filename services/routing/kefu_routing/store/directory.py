@@ -1,0 +1,237 @@
+"""The directory: objects with versions, and a copy of each account's in memory that is checked at every use."""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import asyncpg
+
+from kefu_common.events.directory import (
+    DIRECTORY_MODELS,
+    Account,
+    Agent,
+    ApiKey,
+    Calendar,
+    DirectoryEntry,
+    DirectoryObject,
+    Group,
+    Kind,
+    Plan,
+    Site,
+)
+from kefu_common.events.envelope import Event
+from kefu_common.ids import new_id
+from kefu_common.kafka import topics
+from kefu_common.postgres import outbox
+from kefu_common.postgres.database import Connection, Reader
+from kefu_routing.domain.model import AccountDirectory
+
+T = TypeVar("T", bound=DirectoryObject)
+_MOST_ACCOUNTS = 2000
+
+
+class Exists(Exception):
+    """An object with this id is there already."""
+
+
+class Missing(Exception):
+    """There is no such object."""
+
+
+class VersionChanged(Exception):
+    """Somebody else changed the object since the caller read it."""
+
+
+class DirectoryCache:
+    """Each account's directory as last read. A version that is not the database's is read anew."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, AccountDirectory] = {}
+
+    async def load(self, tx: Connection, accounts: Iterable[str]) -> dict[str, AccountDirectory]:
+        """The directories of those accounts that exist. Not within a transaction that has changed them itself."""
+        rows = await tx.fetch(
+            "select id, directory_version from accounts where id = any($1::text[])", sorted(set(accounts))
+        )
+        found: dict[str, AccountDirectory] = {}
+        stale: dict[str, int] = {}
+        for row in rows:
+            known = self._known.get(row["id"])
+            if known is not None and known.version == row["directory_version"]:
+                found[row["id"]] = known
+            else:
+                stale[row["id"]] = row["directory_version"]
+        if stale:
+            read = await _read(tx, stale)
+            if len(self._known) > _MOST_ACCOUNTS:
+                self._known.clear()
+            self._known.update(read)
+            found.update(read)
+        return found
+
+
+async def read_fresh(tx: Connection, account: str) -> AccountDirectory:
+    """An account's directory with what this transaction itself has changed; it may yet be rolled back."""
+    return (await _read(tx, {account: 0}))[account]
+
+
+async def _read(tx: Connection, versions: dict[str, int]) -> dict[str, AccountDirectory]:
+    rows = await tx.fetch(
+        "select account, kind, id, body from directory where account = any($1::text[]) and kind <> 'key'"
+        " and body is not null order by id",
+        list(versions),
+    )
+    found: dict[str, dict[str, list[DirectoryObject]]] = {account: {} for account in versions}
+    for row in rows:
+        model = DIRECTORY_MODELS[row["kind"]].model_validate(row["body"])
+        found[row["account"]].setdefault(row["kind"], []).append(model)
+    return {account: _assemble(kinds, versions[account]) for account, kinds in found.items()}
+
+
+def _assemble(kinds: dict[str, list[DirectoryObject]], version: int) -> AccountDirectory:
+    groups = _of(kinds, "group", Group)
+    (account,) = _of(kinds, "account", Account)
+    return AccountDirectory(
+        account,
+        version,
+        {s.id: s for s in _of(kinds, "site", Site)},
+        {p.site: p for p in _of(kinds, "plan", Plan)},
+        {g.id: g for g in groups},
+        {a.id: a for a in _of(kinds, "agent", Agent)},
+        {c.id: c for c in _of(kinds, "calendar", Calendar)},
+        frozenset(s for g in groups for s in g.sources) - {"*"},
+        frozenset(c for g in groups for c in g.categories),
+    )
+
+
+def _of(kinds: dict[str, list[DirectoryObject]], kind: Kind, model: type[T]) -> list[T]:
+    return [o for o in kinds.get(kind, []) if isinstance(o, model)]
+
+
+async def lock_account(tx: Connection, account: str) -> None:
+    """Changes of one account's directory and seats come one after the other. Raises `Missing`."""
+    if await tx.fetchval("select id from accounts where id = $1 for update", account) is None:
+        raise Missing(account)
+
+
+async def add_account(tx: Connection, account: Account, traceparent: str | None) -> None:
+    """Make an account. Raises `Exists`."""
+    made = await tx.fetchval("insert into accounts (id) values ($1) on conflict do nothing returning id", account.id)
+    if made is None:
+        raise Exists(account.id)
+    await add(tx, account.id, "account", account, traceparent)
+
+
+async def add(tx: Connection, account: str, kind: Kind, body: DirectoryObject, traceparent: str | None) -> int:
+    """Make an object, also where a deleted one was; returns its version. Raises `Exists`."""
+    version = await tx.fetchval(
+        "insert into directory as d (account, kind, id, version, body) values ($1, $2, $3, 1, $4)"
+        " on conflict (account, kind, id) do update set version = d.version + 1, body = excluded.body,"
+        " updated_at = now() where d.body is null returning version",
+        account,
+        kind,
+        body.id,
+        body.model_dump(mode="json"),
+    )
+    if version is None:
+        raise Exists(body.id)
+    await _publish(tx, account, kind, body.id, version, body, traceparent)
+    return int(version)
+
+
+async def put(
+    tx: Connection,
+    account: str,
+    kind: Kind,
+    body: DirectoryObject,
+    expected: int | None,
+    traceparent: str | None,
+) -> int:
+    """Change an object and return its version. Raises `Missing`, or `VersionChanged` unless it is `expected`."""
+    await _need_version(tx, account, kind, body.id, expected)
+    version = await tx.fetchval(
+        "update directory set version = version + 1, body = $4, updated_at = now()"
+        " where account = $1 and kind = $2 and id = $3 returning version",
+        account,
+        kind,
+        body.id,
+        body.model_dump(mode="json"),
+    )
+    await _publish(tx, account, kind, body.id, version, body, traceparent)
+    return int(version)
+
+
+async def delete(
+    tx: Connection, account: str, kind: Kind, id: str, expected: int | None, traceparent: str | None
+) -> None:
+    """Delete an object. Raises `Missing`, or `VersionChanged` unless its version is `expected`."""
+    await _need_version(tx, account, kind, id, expected)
+    version = await tx.fetchval(
+        "update directory set version = version + 1, body = null, updated_at = now()"
+        " where account = $1 and kind = $2 and id = $3 returning version",
+        account,
+        kind,
+        id,
+    )
+    await _publish(tx, account, kind, id, version, None, traceparent)
+
+
+async def _need_version(tx: Connection, account: str, kind: Kind, id: str, expected: int | None) -> None:
+    version = await tx.fetchval(
+        "select version from directory where account = $1 and kind = $2 and id = $3 and body is not null for update",
+        account,
+        kind,
+        id,
+    )
+    if version is None:
+        raise Missing(id)
+    if expected is not None and version != expected:
+        raise VersionChanged(id)
+
+
+async def get(tx: Reader, account: str, kind: Kind, id: str) -> tuple[dict[str, Any], int] | None:
+    """An object's body and version."""
+    row = await tx.fetchrow(
+        "select body, version from directory where account = $1 and kind = $2 and id = $3 and body is not null",
+        account,
+        kind,
+        id,
+    )
+    return None if row is None else (row["body"], row["version"])
+
+
+async def page(tx: Reader, account: str, kind: Kind, after: str | None, limit: int) -> list[asyncpg.Record]:
+    """Objects (body, version, id) by id, after the one that the caller has."""
+    return await tx.fetch(
+        "select id, body, version from directory where account = $1 and kind = $2 and body is not null"
+        " and id > $3 order by id limit $4",
+        account,
+        kind,
+        after or "",
+        limit,
+    )
+
+
+async def find_key(tx: Reader, hash: str) -> tuple[str, ApiKey] | None:
+    """The account and key with this hash."""
+    row = await tx.fetchrow(
+        "select account, body from directory where kind = 'key' and body is not null and body ->> 'hash' = $1", hash
+    )
+    return None if row is None else (row["account"], ApiKey.model_validate(row["body"]))
+
+
+async def _publish(
+    tx: Connection,
+    account: str,
+    kind: Kind,
+    id: str,
+    version: int,
+    body: DirectoryObject | None,
+    traceparent: str | None,
+) -> None:
+    await tx.execute("update accounts set directory_version = directory_version + 1 where id = $1", account)
+    now = await tx.fetchval("select now()")
+    dumped = None if body is None else body.model_dump(mode="json")
+    entry = DirectoryEntry(kind=kind, object_id=id, version=version, deleted=body is None, body=dumped)
+    key = f"{account}/{kind}/{id}"
+    event = Event(new_id(), "kefu.directory.changed", "/directory", key, now, account, entry, traceparent=traceparent)
+    await outbox.add(tx, [outbox.event_row(topics.DIRECTORY, key, event)])

@@ -1,0 +1,80 @@
+"""What waits: per group, in the order of the queue."""
+
+from datetime import datetime
+
+import asyncpg
+
+from kefu_common.postgres.database import Connection, Reader
+from kefu_routing.domain.model import Ticket
+from kefu_routing.store.tickets import COLUMNS, ticket_of
+
+
+async def lock_group(tx: Connection, account: str, group: str) -> None:
+    """One assignment of a group at a time, over all processes."""
+    await tx.execute("select pg_advisory_xact_lock(hashtextextended($1, 1))", f"{account}\x1f{group}")
+
+
+async def lock_waiting(tx: Connection, account: str, group: str, now: datetime, limit: int) -> list[Ticket]:
+    """The head of the group's queue, locked in the order of ids."""
+    rows = await tx.fetch(
+        f'select {COLUMNS} from tickets where id in (select id from tickets where account = $1 and "group" = $2'
+        " and status = 'queued' and ready_at <= $3 order by priority desc, opened_at limit $4)"
+        " and status = 'queued' order by id for update",
+        account,
+        group,
+        now,
+        limit,
+    )
+    return [ticket_of(row) for row in rows]
+
+
+async def waiting_groups(pool: Reader, now: datetime) -> set[tuple[str, str]]:
+    """Groups where something may be offered now."""
+    rows = await pool.fetch(
+        "select distinct account, \"group\" from tickets where status = 'queued' and ready_at <= $1"
+        ' and "group" is not null',
+        now,
+    )
+    return {(r["account"], r["group"]) for r in rows}
+
+
+async def lengths(tx: Reader, account: str, now: datetime) -> list[asyncpg.Record]:
+    """Per group: how many wait (`waiting`), and the oldest's opening (`oldest`)."""
+    return await tx.fetch(
+        'select "group", count(*) as waiting, min(opened_at) as oldest from tickets where account = $1'
+        ' and status = \'queued\' and ready_at <= $2 and "group" is not null group by "group" order by "group"',
+        account,
+        now,
+    )
+
+
+async def all_lengths(pool: Reader, now: datetime) -> list[asyncpg.Record]:
+    """The same over all accounts, for the metrics."""
+    return await pool.fetch(
+        'select account, "group", count(*) as waiting, min(opened_at) as oldest from tickets'
+        ' where status = \'queued\' and ready_at <= $1 and "group" is not null group by account, "group"',
+        now,
+    )
+
+
+async def look_again(tx: Connection, account: str) -> None:
+    """Opening hours changed: what waits for an open minute is looked at again, at once."""
+    await tx.execute(
+        "update tickets set ready_at = now() where account = $1 and status = 'queued' and ready_at > now()", account
+    )
+
+
+async def of_site(tx: Connection, account: str, site: str, groups: list[str]) -> asyncpg.Record:
+    """How many calls and chats of a site wait (`waiting`), and the mean wait of the last hour's answers (`wait_s`)."""
+    row = await tx.fetchrow(
+        'select (select count(*) from tickets where account = $1 and "group" = any($3::text[])'
+        " and status = 'queued' and site = $2 and channel in ('call', 'chat')) as waiting,"
+        " (select avg(extract(epoch from answered_at - opened_at))::float8 from (select answered_at, opened_at"
+        " from tickets where account = $1 and site = $2 and channel in ('call', 'chat') and answered_at is not null"
+        " and answered_at > now() - interval '1 hour' order by id desc limit 50) lately) as wait_s",
+        account,
+        site,
+        groups,
+    )
+    assert row is not None
+    return row

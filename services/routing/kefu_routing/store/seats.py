@@ -1,0 +1,170 @@
+"""Agents' presence, what they hold, and the locks under which they are given work."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from kefu_common.events.words import Channel, PresenceState
+from kefu_common.postgres.database import Connection, Reader
+from kefu_routing.domain.model import Seat
+
+
+async def lock(tx: Connection, agents: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Seat]:
+    """Lock agents (account, id), in that order, until the transaction ends. Whoever is given work is locked first."""
+    wanted = sorted(set(agents))
+    if not wanted:
+        return {}
+    rows = await tx.fetch(
+        "select s.account, s.agent, s.state, s.offers_day, s.offers_today, s.last_offer_at from seats s"
+        " join unnest($1::text[], $2::text[]) k (account, agent) using (account, agent)"
+        " order by s.account, s.agent for update of s",
+        [a[0] for a in wanted],
+        [a[1] for a in wanted],
+    )
+    return {(r["account"], r["agent"]): seat_of(r) for r in rows}
+
+
+def seat_of(row: asyncpg.Record) -> Seat:
+    """A row as a seat."""
+    state = PresenceState(row["state"]) if row["state"] is not None else None
+    return Seat(row["account"], row["agent"], state, row["offers_day"], row["offers_today"], row["last_offer_at"])
+
+
+async def held_by(tx: Connection, account: str, agents: Sequence[str]) -> dict[str, dict[Channel, int]]:
+    """How many tickets of each channel these agents hold, offered ones included.
+
+    With the agents locked the numbers cannot rise; they may fall, and then the group is looked at again.
+    """
+    rows = await tx.fetch(
+        "select holder, channel, count(*) as held from tickets where account = $1 and holder = any($2::text[])"
+        " group by holder, channel",
+        account,
+        list(agents),
+    )
+    held: dict[str, dict[Channel, int]] = {agent: {} for agent in agents}
+    for row in rows:
+        held[row["holder"]][Channel(row["channel"])] = row["held"]
+    return held
+
+
+async def count_offers(tx: Connection, seats: Sequence[Seat]) -> None:
+    """Write what the strategies count. The seats are locked."""
+    if not seats:
+        return
+    await tx.execute(
+        "update seats s set offers_day = k.day, offers_today = k.today, last_offer_at = k.last"
+        " from unnest($1::text[], $2::text[], $3::date[], $4::integer[], $5::timestamptz[])"
+        " k (account, agent, day, today, last) where s.account = k.account and s.agent = k.agent",
+        [s.account for s in seats],
+        [s.agent for s in seats],
+        [s.offers_day for s in seats],
+        [s.offers_today for s in seats],
+        [s.last_offer_at for s in seats],
+    )
+
+
+async def signed_in(tx: Connection, account: str) -> list[str]:
+    """Who holds a seat of the account's licence."""
+    rows = await tx.fetch("select agent from seats where account = $1 and state is not null order by agent", account)
+    return [row["agent"] for row in rows]
+
+
+async def set_state(
+    tx: Connection,
+    account: str,
+    agent: str,
+    state: PresenceState | None,
+    reason: str | None,
+    lease_s: int | None,
+) -> None:
+    """Change what an agent does; None signs them out. `lease_s` None keeps the lease, 0 means none."""
+    await tx.execute(
+        "insert into seats as s (account, agent, state, reason, since, lease_s, lease_until)"
+        " values ($1, $2, $3, $4, now(), coalesce($5, 0),"
+        " case when coalesce($5, 0) = 0 then 'infinity' else now() + make_interval(secs => $5) end)"
+        " on conflict (account, agent) do update set state = excluded.state, reason = excluded.reason, since = now(),"
+        " lease_s = coalesce($5, s.lease_s), lease_until = case coalesce($5, s.lease_s) when 0 then 'infinity'"
+        " else now() + make_interval(secs => coalesce($5, s.lease_s)) end",
+        account,
+        agent,
+        state,
+        reason,
+        lease_s,
+    )
+
+
+async def renew_lease(tx: Connection, account: str, agent: str) -> bool:
+    """A sign of life; whether the agent is signed in."""
+    row = await tx.fetchval(
+        "update seats set lease_until = case lease_s when 0 then 'infinity'"
+        " else now() + make_interval(secs => lease_s) end"
+        " where account = $1 and agent = $2 and state is not null returning agent",
+        account,
+        agent,
+    )
+    return row is not None
+
+
+async def leases_over(tx: Reader, now: datetime) -> list[tuple[str, str]]:
+    """Agents whose client vanished; at most 100."""
+    rows = await tx.fetch(f"select account, agent from seats where {_LEASE_OVER} limit 100", now)
+    return [(r["account"], r["agent"]) for r in rows]
+
+
+async def is_lease_over(tx: Connection, account: str, agent: str, now: datetime) -> bool:
+    """Whether this agent's client has vanished."""
+    row = await tx.fetchval(
+        f"select agent from seats where {_LEASE_OVER} and account = $2 and agent = $3", now, account, agent
+    )
+    return row is not None
+
+
+_LEASE_OVER = "state is not null and state <> 'away' and lease_until <= $1"
+
+
+async def offered_to(tx: Connection, agents: Sequence[tuple[str, str]]) -> list[UUID]:
+    """Tickets that are offered to these agents now."""
+    rows = await tx.fetch(
+        "select o.ticket from offers o join unnest($1::text[], $2::text[]) k (account, agent) using (account, agent)"
+        " where o.status = 'open'",
+        [a[0] for a in agents],
+        [a[1] for a in agents],
+    )
+    return [r["ticket"] for r in rows]
+
+
+async def make_room(tx: Connection, account: str, agent: str) -> None:
+    """A row for a new agent, signed out, so that it can be locked."""
+    await tx.execute("insert into seats (account, agent) values ($1, $2) on conflict do nothing", account, agent)
+
+
+async def shown(tx: Connection, account: str, agent: str) -> asyncpg.Record | None:
+    """An agent's presence (agent, state, reason, since, lease_until)."""
+    return await tx.fetchrow(
+        "select agent, state, reason, since, nullif(lease_until, 'infinity') as lease_until from seats"
+        " where account = $1 and agent = $2",
+        account,
+        agent,
+    )
+
+
+async def open_offers(tx: Connection, account: str, agent: str) -> list[asyncpg.Record]:
+    """An agent's open offers, oldest first; at most 1,000."""
+    return await tx.fetch(
+        "select id, ticket, agent, expires_at, status from offers where account = $1 and agent = $2"
+        " and status = 'open' order by id limit 1000",
+        account,
+        agent,
+    )
+
+
+async def available(tx: Connection, account: str, agents: Sequence[str]) -> int:
+    """How many of these agents are available."""
+    count: int = await tx.fetchval(
+        "select count(*) from seats where account = $1 and agent = any($2::text[]) and state = 'available'",
+        account,
+        list(agents),
+    )
+    return count

@@ -1,0 +1,141 @@
+"""Tickets, their offers, and locking them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from uuid import UUID
+
+import asyncpg
+
+from kefu_common.events.words import Channel, TicketKind, TicketStatus
+from kefu_common.postgres.database import Connection, Reader, TryAgain
+from kefu_routing.domain.model import Offer, OfferStatus, Ticket
+
+COLUMNS = ", ".join(f'"{f.name}"' for f in fields(Ticket))
+_FIXED = {"id", "account", "site", "channel", "contact", "interaction", "opened_at", "partition", "adapter", "subject"}
+_CHANGING = ", ".join(f'"{f.name}" = excluded."{f.name}"' for f in fields(Ticket) if f.name not in _FIXED)
+
+_SAVE = f"""
+insert into tickets ({COLUMNS})
+select {COLUMNS} from jsonb_populate_recordset(null::tickets, $1::jsonb)
+on conflict (id) do update set {_CHANGING}
+"""
+
+
+def ticket_of(row: asyncpg.Record) -> Ticket:
+    """A row as a ticket."""
+    values = dict(row)
+    values["channel"] = Channel(values["channel"])
+    values["kind"] = TicketKind(values["kind"])
+    values["status"] = TicketStatus(values["status"])
+    return Ticket(**values)
+
+
+async def read(tx: Reader, account: str, id: UUID) -> Ticket | None:
+    """One ticket of the account, not locked."""
+    row = await tx.fetchrow(f"select {COLUMNS} from tickets where account = $1 and id = $2", account, id)
+    return None if row is None else ticket_of(row)
+
+
+async def lock(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, Ticket]:
+    """Lock tickets, in the order of their ids, until the transaction ends."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    rows = await tx.fetch(f"select {COLUMNS} from tickets where id = any($1::uuid[]) order by id for update", wanted)
+    return {row["id"]: ticket_of(row) for row in rows}
+
+
+async def of_interactions(tx: Connection, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
+    """The ticket of each interaction that is known."""
+    wanted = sorted(set(places))
+    if not wanted:
+        return {}
+    rows = await tx.fetch(
+        "select i.account, i.id, i.ticket from interactions i"
+        " join unnest($1::text[], $2::text[]) as k (account, id) using (account, id)",
+        [p[0] for p in wanted],
+        [p[1] for p in wanted],
+    )
+    return {(r["account"], r["id"]): r["ticket"] for r in rows}
+
+
+async def open_of_contacts(tx: Connection, contacts: Sequence[tuple[str, UUID]]) -> list[asyncpg.Record]:
+    """Open tickets (id, account, contact, site, channel) of these contacts, newest last; at most 20 a contact."""
+    if not contacts:
+        return []
+    return await tx.fetch(
+        "select t.id, t.account, t.contact, t.site, t.channel from unnest($1::text[], $2::uuid[]) k (account, contact)"
+        " cross join lateral (select id, account, contact, site, channel from tickets where account = k.account"
+        " and contact = k.contact and status not in ('resolved', 'archived', 'abandoned', 'refused', 'merged')"
+        " order by id desc limit 20) t order by t.id",
+        [c[0] for c in contacts],
+        [c[1] for c in contacts],
+    )
+
+
+async def save(tx: Connection, tickets: Iterable[Ticket]) -> None:
+    """Write new and changed tickets. The caller has locked those that exist."""
+    rows = sorted(tickets, key=lambda t: t.id)
+    if rows:
+        await tx.execute(_SAVE, rows)
+
+
+async def save_interactions(tx: Connection, interactions: dict[tuple[str, str], UUID]) -> None:
+    """Remember which ticket an interaction's events belong to."""
+    if not interactions:
+        return
+    places = sorted(interactions)
+    await tx.execute(
+        "insert into interactions (account, id, ticket) select * from unnest($1::text[], $2::text[], $3::uuid[])"
+        " on conflict (account, id) do update set ticket = excluded.ticket",
+        [p[0] for p in places],
+        [p[1] for p in places],
+        [interactions[p] for p in places],
+    )
+
+
+async def offers_of(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, Offer]:
+    """Offers by id. Their tickets must be locked: an offer changes only under its ticket's lock."""
+    wanted = list(ids)
+    if not wanted:
+        return {}
+    rows = await tx.fetch("select * from offers where id = any($1::uuid[])", wanted)
+    return {row["id"]: offer_of(row) for row in rows}
+
+
+def offer_of(row: asyncpg.Record) -> Offer:
+    """A row as an offer."""
+    values = dict(row)
+    values["channel"] = Channel(values["channel"])
+    values["status"] = OfferStatus(values["status"])
+    return Offer(**values)
+
+
+async def save_offers(tx: Connection, offers: Iterable[Offer]) -> None:
+    """Write new offers, and how others ended."""
+    rows = sorted(offers, key=lambda o: o.id)
+    if not rows:
+        return
+    await tx.execute(
+        "insert into offers (id, account, ticket, agent, channel, partition, fence, status, created_at, expires_at)"
+        " select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::smallint[],"
+        " $7::integer[], $8::text[], $9::timestamptz[], $10::timestamptz[])"
+        " on conflict (id) do update set status = excluded.status",
+        [o.id for o in rows],
+        [o.account for o in rows],
+        [o.ticket for o in rows],
+        [o.agent for o in rows],
+        [o.channel.value for o in rows],
+        [o.partition for o in rows],
+        [o.fence for o in rows],
+        [o.status.value for o in rows],
+        [o.created_at for o in rows],
+        [o.expires_at for o in rows],
+    )
+
+
+def need_locked(tickets: Iterable[Ticket], agents: set[tuple[str, str]]) -> None:
+    """Raises `TryAgain` when a ticket went to an agent who was not locked before it, as the order of locks demands."""
+    for ticket in tickets:
+        if ticket.holder is not None and (ticket.account, ticket.holder) not in agents:
+            raise TryAgain(f"ticket {ticket.id} moved")

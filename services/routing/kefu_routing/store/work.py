@@ -1,0 +1,81 @@
+"""Writing what a transaction decided, in bulk, with the events that follow from it."""
+
+from kefu_common.kafka import topics
+from kefu_common.postgres import outbox
+from kefu_common.postgres.database import Connection
+from kefu_routing.domain.work import Work
+from kefu_routing.store import contacts, tickets
+
+
+async def save(tx: Connection, work: Work) -> None:
+    """Write everything. Nothing of it is true before the transaction commits, and then all of it is."""
+    await contacts.save(tx, list(work.contacts.values()), {})
+    await tickets.save(tx, work.tickets.values())
+    await tickets.save_interactions(tx, work.interactions)
+    await tickets.save_offers(tx, work.offers.values())
+    await _save_messages(tx, work)
+    await _save_history(tx, work)
+    await outbox.add(tx, _rows(work))
+
+
+def _rows(work: Work) -> list[outbox.Row]:
+    rows = [outbox.event_row(topics.TICKETS, str(h.ticket), h.event) for h in work.history]
+    rows += [outbox.event_row(topics.OUTBOUND, p.key, p.event) for p in work.instructions]
+    rows += [outbox.event_row(topics.MESSAGES, p.key, p.event) for p in work.wanted]
+    rows += [outbox.event_row(topics.AGENTS, p.key, p.event) for p in work.agent_events]
+    return rows
+
+
+async def _save_messages(tx: Connection, work: Work) -> None:
+    if work.messages:
+        rows = [
+            {
+                "id": m.id,
+                "account": m.account,
+                "ticket": m.ticket,
+                "at": m.at,
+                "from": m.origin,
+                "agent": m.agent,
+                "subject": m.subject,
+                "text": m.text,
+                "html": m.html,
+                "attachments": m.attachments,
+                "state": m.state,
+                "instruction": m.instruction,
+            }
+            for m in work.messages
+        ]
+        await tx.execute("insert into messages select * from jsonb_populate_recordset(null::messages, $1::jsonb)", rows)
+    if work.message_states:
+        await tx.execute(
+            "update messages m set state = k.state from unnest($1::uuid[], $2::text[]) k (id, state) where m.id = k.id",
+            list(work.message_states),
+            list(work.message_states.values()),
+        )
+    if work.notes:
+        await tx.execute(
+            "insert into notes (id, account, ticket, at, agent, text) select * from"
+            " unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[], $5::text[], $6::text[])",
+            [n.id for n in work.notes],
+            [n.account for n in work.notes],
+            [n.ticket for n in work.notes],
+            [n.at for n in work.notes],
+            [n.agent for n in work.notes],
+            [n.text for n in work.notes],
+        )
+
+
+async def _save_history(tx: Connection, work: Work) -> None:
+    if not work.history:
+        return
+    await tx.execute(
+        "insert into history (ticket, sequence, account, type, at, data, why) select * from"
+        " unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::timestamptz[], $6::jsonb[], $7::jsonb[])",
+        [h.ticket for h in work.history],
+        [h.event.sequence for h in work.history],
+        [h.event.account for h in work.history],
+        [h.event.type for h in work.history],
+        [h.event.time for h in work.history],
+        [h.event.data for h in work.history],
+        [h.why for h in work.history],
+    )

@@ -1,0 +1,93 @@
+"""Who gets which ticket (H-08, D-09)."""
+
+from collections import Counter
+from datetime import timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kefu_common.events.directory import Capacity
+from kefu_common.events.words import Channel, PresenceState
+from kefu_routing.domain.assignment import PASS_S, Candidate, RuledOut, Waiting, assign, in_order
+from tests.routing.builders import NOON, a_candidate, a_waiting, later
+
+CHANNELS = st.sampled_from(list(Channel))
+CANDIDATES = st.lists(
+    st.builds(
+        lambda number, state, call, chat, email, today: a_candidate(
+            f"a{number:02}",
+            state=state,
+            capacity=Capacity(call=call, chat=chat, email=email),
+            offers_today=today,
+        ),
+        st.integers(1, 99),
+        st.sampled_from([None, *PresenceState]),
+        st.integers(0, 3),
+        st.integers(0, 3),
+        st.integers(0, 3),
+        st.integers(0, 5),
+    ),
+    max_size=8,
+    unique_by=lambda c: c.agent,
+)
+QUEUES = st.lists(st.builds(a_waiting, CHANNELS, st.integers(0, 600), st.integers(0, 9)), max_size=20)
+
+
+@given(QUEUES, CANDIDATES)
+@settings(max_examples=200, deadline=None)
+def test_nobody_is_over_capacity_or_offered_anything_while_not_available(
+    queue: list[Waiting], agents: list[Candidate]
+) -> None:
+    before = {a.agent: a.offers_today for a in agents}
+    decisions = assign(queue, agents, later(700))
+    for agent in agents:
+        held = agent.held
+        assert held.get(Channel.CALL, 0) <= agent.capacity.call
+        assert held.get(Channel.CHAT, 0) <= agent.capacity.chat
+        assert held.get(Channel.EMAIL, 0) + held.get(Channel.MESSAGE, 0) <= agent.capacity.email
+        assert agent.offers_today - before[agent.agent] == sum(d.agent == agent.agent for d in decisions)
+    available = {a.agent for a in agents if a.state is PresenceState.AVAILABLE}
+    assert {d.agent for d in decisions} <= available
+    assert len({d.ticket for d in decisions}) == len(decisions)
+
+
+@given(QUEUES, CANDIDATES)
+@settings(max_examples=200, deadline=None)
+def test_no_ticket_waits_while_an_agent_who_may_take_it_is_free(queue: list[Waiting], agents: list[Candidate]) -> None:
+    decided = {d.ticket for d in assign(queue, agents, later(700))}
+    for waits in queue:
+        if waits.ticket not in decided:
+            assert not any(a.state is PresenceState.AVAILABLE and a.has_room_for(waits.channel) for a in agents)
+
+
+@given(st.integers(1, 6), st.integers(0, 40))
+def test_round_robin_evens_out_the_offers_of_the_day(agents: int, tickets: int) -> None:
+    team = [a_candidate(f"a{n:02}", capacity=Capacity(chat=100)) for n in range(agents)]
+    counted = Counter(d.agent for d in assign([a_waiting() for _ in range(tickets)], team, NOON))
+    counts = [counted[a.agent] for a in team]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_the_queue_is_by_urgency_then_channel_then_age() -> None:
+    old_mail = a_waiting(Channel.EMAIL, since=0)
+    call, chat = a_waiting(Channel.CALL, since=20), a_waiting(Channel.CHAT, since=10)
+    urgent = a_waiting(Channel.EMAIL, since=30, priority=5)
+    older_chat = a_waiting(Channel.CHAT, since=5)
+    assert in_order([old_mail, call, chat, urgent, older_chat]) == [urgent, call, older_chat, chat, old_mail]
+
+
+def test_who_declined_a_ticket_is_passed_over_for_a_while_and_the_decision_says_so() -> None:
+    ticket = a_waiting(a01=NOON)
+    team = [a_candidate("a01"), a_candidate("a02", offers_today=9), a_candidate("a03", state=None)]
+    (decision,) = assign([ticket], team, later(1))
+    assert decision.agent == "a02"
+    assert decision.why["ruled_out"] == {"a03": RuledOut.SIGNED_OUT, "a01": RuledOut.PASSED}
+    assert assign([ticket], [a_candidate("a01")], later(1)) == []
+    (again,) = assign([ticket], [a_candidate("a01")], NOON + timedelta(seconds=PASS_S))
+    assert again.agent == "a01"
+
+
+def test_a_ticket_that_nobody_may_take_does_not_hold_up_the_ones_behind_it() -> None:
+    no_calls = [a_candidate("a01", capacity=Capacity(call=0))]
+    call, chat = a_waiting(Channel.CALL), a_waiting(Channel.CHAT)
+    assert [d.ticket for d in assign([call, chat], no_calls, NOON)] == [chat.ticket]
