@@ -1,0 +1,88 @@
+"""`message.wanted` → intents to send, in one transaction a batch."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+from kefu_common.directory_follower import Directory
+from kefu_common.events.directory import Account, Agent
+from kefu_common.events.messages import MessageWanted
+from kefu_common.events.words import Medium
+from kefu_common.kafka.batch import Received
+from kefu_common.postgres import inbox
+from kefu_common.postgres.database import Database
+from kefu_notifications.domain.planning import Intent, Recipients, State, plan
+from kefu_notifications.domain.segments import segments
+from kefu_notifications.domain.sending import TRIED_FOR
+from kefu_notifications.domain.texts import sign, signature_of
+from kefu_notifications.handlers.repeats import set_reused_aside
+from kefu_notifications.store import deliveries, messages
+from kefu_notifications.store import settings as store_settings
+from kefu_notifications.store.messages import NewMessage
+from kefu_notifications.store.settings import Chosen
+
+
+async def on_messages(
+    batch: Sequence[Received[MessageWanted]], db: Database, directory: Directory, wake: Callable[[], None]
+) -> None:
+    """Record the intents of a batch; `wake` is called once they are committed."""
+    now = datetime.now(UTC)
+    async with db.transaction() as tx:
+        sifted = await inbox.keep_new(tx, batch)
+        accounts = {r.event.account for r in sifted.fresh}
+        chosen = await store_settings.of_accounts(tx, sorted(accounts))
+        new = [m for r in sifted.fresh for m in _planned(r, chosen.get(r.event.account, Chosen()), directory, now)]
+        recorded = await messages.add(tx, new)
+        await deliveries.add(tx, recorded, now)
+        await set_reused_aside(tx, sifted)
+    wake()
+
+
+def signature(chosen: Chosen, account: str, directory: Directory) -> str | None:
+    """The account's signature in force."""
+    known = directory.get(account, "account", Account, account)
+    return signature_of(chosen.signature, None if known is None else known.short_name)
+
+
+def _planned(
+    received: Received[MessageWanted], chosen: Chosen, directory: Directory, now: datetime
+) -> Iterable[NewMessage]:
+    event = received.event
+    staff = chosen.recipients
+    if staff is None:
+        staff = _staff(directory, event.account, event.data.roles)
+    signed_by = signature(chosen, event.account, directory)
+    for intent in plan(event.data, staff, event.time, now):
+        yield NewMessage(
+            account=event.account,
+            event=event.id,
+            happened_at=event.time,
+            site=event.site,
+            ticket=event.data.ticket,
+            contact=event.data.contact,
+            agent=event.data.agent,
+            reply=event.data.message,
+            occasion=event.data.occasion,
+            medium=intent.medium,
+            recipient=intent.to,
+            subject=intent.wording.subject,
+            body=intent.wording.body,
+            signature=signed_by,
+            segments=_segments(intent, event.data, signed_by),
+            state=State.PLANNED if intent.failure is None else State.FAILED,
+            reason=intent.failure,
+            give_up_at=now + TRIED_FOR,
+            traceparent=event.traceparent,
+        )
+
+
+def _staff(directory: Directory, account: str, roles: Sequence[str]) -> Recipients:
+    """Everybody with one of the roles; an offline message that names none is for the administrators (O-03)."""
+    wanted = set(roles) or {"administrator"}
+    people = [a for a in directory.all(account, "agent", Agent) if wanted & set(a.roles)]
+    return Recipients([a.email for a in people if a.email], [a.phone for a in people if a.phone])
+
+
+def _segments(intent: Intent, wanted: MessageWanted, signed_by: str | None) -> int:
+    if intent.medium is not Medium.SMS:
+        return 0
+    return segments(sign(intent.wording, wanted.occasion, intent.medium, signed_by).body)
