@@ -1,0 +1,181 @@
+"""A second account with the same ids sees and disturbs nothing of the first: every route, and both feeds."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.e2e.kefu import Json, Kefu, an_id, until
+
+SECRET = "只给第一家看的话"
+_NEW_ACCOUNTS = ("POST /v1/accounts", "POST /v1/credit/top-ups")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation of a service's OpenAPI document."""
+
+    service: str
+    method: str
+    path: str
+
+
+async def _second_account(first: Kefu) -> Kefu:
+    """The same site, agent, group and plan ids as the demo account's."""
+    account = an_id("acc")
+    operator = first.stack["keys"]["operator"]
+    made = await first.call(
+        "routing", "POST", "/v1/accounts", {"id": account, "short_name": "别家"}, key=operator, expect=201
+    )
+    second = Kefu(first.stack, admin=made["keys"]["admin"])
+    objects: list[tuple[str, Json]] = [
+        ("sites", {"id": "shop", "name": "别家的店"}),
+        ("agents", {"id": "a01", "name": "别家坐席", "roles": ["agent", "administrator"]}),
+        ("groups", _group("pre-sale")),
+        ("plans", {"id": "shop", "site": "shop", "groups": ["pre-sale"]}),
+    ]
+    for path, body in objects:
+        await second.call("routing", "POST", f"/v1/{path}", body, expect=201)
+    scopes = ["calls:write", "chats:write", "emails:write", "messages:write", "ratings:write", "outcomes:write"]
+    key = {"id": "adapter", "adapter": "demo", "scopes": [*scopes, "outbound:read"], "sites": ["shop"]}
+    second.adapter = (await second.call("routing", "POST", "/v1/keys", key, expect=201))["key"]
+    return second
+
+
+def _group(id: str) -> Json:
+    return {"id": id, "name": id, "leader": "a01", "agents": ["a01"], "sources": ["*"], "tiers": ["*"]}
+
+
+async def _routes(kefu: Kefu) -> list[Route]:
+    found = []
+    for service, url in kefu.urls.items():
+        document = (await kefu.http.get(f"{url}/openapi.json")).json()
+        for path, operations in document["paths"].items():
+            found += [Route(service, method.upper(), path) for method in operations]
+    return found
+
+
+async def _accepted_by_intake(kefu: Kefu) -> None:
+    """A key is in force in every service within 2 s."""
+
+    async def probe() -> bool | None:
+        answer = await kefu.http.post(
+            f"{kefu.urls['intake']}/v1/chats", json={}, headers={"Authorization": f"Bearer {kefu.adapter}"}
+        )
+        return answer.status_code != 401 or None
+
+    await until("the new key is known to intake", probe, within_s=2)
+
+    async def stream_probe() -> bool | None:
+        answer = await kefu.http.get(
+            f"{kefu.urls['notifications']}/v1/messages", headers={"Authorization": f"Bearer {kefu.admin}"}
+        )
+        return answer.status_code != 401 or None
+
+    await until("the new key is known to notifications", stream_probe, within_s=2)
+
+
+async def _first_accounts_work(first: Kefu) -> tuple[Json, Json, str]:
+    """A ticket in hand with a conversation, one on offer, and a message to the administrators."""
+    await first.sign_in("a01")
+    chat, waiting, left = an_id("chat"), an_id("chat"), an_id("msg")
+    await first.post("/v1/chats", "chat.started", chat, contact={"name": SECRET})
+    await first.post("/v1/chats", "chat.message", chat, data={"text": SECRET})
+    ticket = await first.ticket_in(chat, "offered")
+    await first.accept(await first.offer_of(ticket))
+    await first.command(ticket, "note", {"text": SECRET}, "a01")
+    await first.post("/v1/chats", "chat.started", waiting)
+    on_offer = await first.offer_of(await first.ticket_in(waiting, "offered"))
+    await first.post("/v1/messages", "message.left", left, data={"text": SECRET})
+    queued = await first.ticket_of(left)
+
+    async def told() -> str | None:
+        found = await first.call("notifications", "GET", f"/v1/messages?ticket={queued['id']}")
+        return found["items"][0]["id"] if found["items"] else None
+
+    return ticket, on_offer, await until("the administrators are told", told)
+
+
+async def test_every_route_and_both_feeds_are_blind_to_another_account(kefu: Kefu) -> None:
+    second = await _second_account(kefu)
+    await _accepted_by_intake(second)
+    async with second, second.stream("outbound") as outbound, second.stream("tickets") as events:
+        ticket, on_offer, message = await _first_accounts_work(kefu)
+        known = {
+            "tickets": ticket["id"],
+            "contacts": ticket["contact"],
+            "offers": on_offer["offer"],
+            "messages": message,
+        }
+        tried = 0
+        for route in await _routes(kefu):
+            if f"{route.method} {route.path}" in _NEW_ACCOUNTS or route.service == "intake" or "stream" in route.path:
+                continue
+            answer = await _try(second, route, known)
+            assert answer.status_code != 500, f"{route}: {answer.text}"
+            assert SECRET not in answer.text, route
+            assert not any(id in answer.text.replace(str(answer.url), "") for id in _told(answer, known)), route
+            if _names_a_thing_of_the_first(route, known):
+                assert answer.status_code == 404, f"{route}: {answer.status_code} {answer.text}"
+            tried += 1
+        assert tried > 30
+
+        untouched = await kefu.call("routing", "GET", f"/v1/tickets/{ticket['id']}")
+        assert (untouched["status"], untouched["handler"]) == ("active", "a01")
+        await _second_accounts_own_traffic(second, ticket, outbound.events, events.events)
+    await kefu.command(ticket, "resolve", {"text": ""}, "a01")
+
+
+async def _try(second: Kefu, route: Route, known: dict[str, str]) -> httpx.Response:
+    """Call a route as the second account, with the first account's ids in the path."""
+
+    def fill(match: re.Match[str]) -> str:
+        before = route.path[: match.start()].strip("/").split("/")[-1]
+        return known.get(before, "a02")
+
+    path = re.sub(r"\{[^}]+\}", fill, route.path)
+    body: Any = {"text": "x", "to": {"group": "pre-sale"}, "reason": "x"} if route.method in ("POST", "PUT") else None
+    fitting = {"claim": {}, "accept": {}, "resolve": {"text": ""}, "reply": {"text": "x"}, "note": {"text": "x"}}
+    command = path.rsplit("/", 1)[-1]
+    headers = {"Authorization": f"Bearer {second.admin}", "Kefu-Agent": "a01"}
+    if "/transfer" in path:
+        body = {"to": {"group": "pre-sale"}, "reason": "x"}
+    elif "/decline" in path:
+        body = {"reason": "x"}
+    elif command in fitting:
+        body = fitting[command]
+    elif command == "presence":
+        body = {"state": "available"}
+    elif command in ("sign-in", "sign-out", "heartbeat", "retry"):
+        body = {}
+    return await second.http.request(route.method, f"{second.urls[route.service]}{path}", json=body, headers=headers)
+
+
+def _told(answer: httpx.Response, known: dict[str, str]) -> list[str]:
+    """Ids that an answer must not give away; an error may repeat the one that was asked for."""
+    return [] if answer.status_code == 404 else [known["contacts"], known["offers"]]
+
+
+def _names_a_thing_of_the_first(route: Route, known: dict[str, str]) -> bool:
+    return any(f"/{kind}/{{" in route.path for kind in known)
+
+
+async def _second_accounts_own_traffic(second: Kefu, foreign: Json, outbound: list[Json], events: list[Json]) -> None:
+    """The same interaction id in the other account is another interaction; its events do come on its feeds."""
+    await second.sign_in("a01")
+    interaction = foreign["interaction"]
+    await second.post("/v1/chats", "chat.started", interaction)
+    ticket = await second.ticket_in(interaction, "offered")
+    assert ticket["id"] != foreign["id"]
+    await second.accept(await second.offer_of(ticket))
+    await second.command(ticket, "reply", {"text": "别家的回答"}, "a01")
+
+    async def arrived() -> bool | None:
+        return (any(e["type"] == "kefu.chat.say" for e in outbound) and len(events) >= 4) or None
+
+    await until("the second account's own events arrive", arrived)
+    assert {e["account"] for e in outbound + events} == {ticket["account"]}
+    report = await second.call("reporting", "GET", "/v1/reports/daily")
+    assert report["totals"]["opened"] <= 1
+    await second.sign_everybody_out()
