@@ -55,7 +55,8 @@ async def test_it_has_everything_once_it_says_so_and_then_stays_current(
     world: World, follower: DirectoryFollower
 ) -> None:
     assert follower.problem is not None
-    await asyncio.wait_for(follower.wait_until_caught_up(), 20)
+    async with asyncio.timeout(20):
+        await follower.wait_until_caught_up()
     assert follower.problem is None
     assert name_of(follower.directory) == "name 2999"
 

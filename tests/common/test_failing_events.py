@@ -197,7 +197,8 @@ async def test_ten_in_a_row_stop_the_consumer_and_nothing_is_skipped(bench: Benc
 
     await eventually(has_read_on)
     assert await bench.committed(broken.consumer) == 0
-    await asyncio.wait_for(broken.consumer.stop(), 5)
+    async with asyncio.timeout(5):
+        await broken.consumer.stop()
     assert broken.tries[count] == 0
     assert await bench.letters() == []
     assert len(broken.broken) == 1

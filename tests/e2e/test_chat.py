@@ -1,6 +1,6 @@
 """A chat, from the widget to the agent and back (H-04, H-08, O-02)."""
 
-from tests.e2e.kefu import Kefu, an_id
+from tests.e2e.kefu import Kefu, an_id, until
 
 
 async def test_a_chat_reaches_an_agent_of_its_group_and_the_answer_reaches_the_visitor(kefu: Kefu) -> None:
@@ -13,6 +13,11 @@ async def test_a_chat_reaches_an_agent_of_its_group_and_the_answer_reaches_the_v
         offer = await kefu.offer_of(ticket)
         assert (ticket["group"], offer["agent"]) == ("after-sale", "a05")
 
+        async def has_written() -> bool | None:
+            said = await kefu.call("routing", "GET", f"/v1/tickets/{ticket['id']}/messages")
+            return [m["text"] for m in said["items"]] == ["烤箱坏了，怎么办？"] or None
+
+        await until("the agent can read what the visitor wrote", has_written)
         taken = await kefu.accept(offer)
         assert (taken["status"], taken["handler"], taken["owner"]) == ("active", "a05", "a05")
         assigned = await outbound.first("chat.assigned", lambda e: e["type"] == "kefu.chat.assigned")

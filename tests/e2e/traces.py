@@ -55,4 +55,5 @@ async def collecting(port: int) -> AsyncIterator[Collector]:
     finally:
         server.should_exit = True
         with suppress(TimeoutError):
-            await asyncio.wait_for(serving, 10)
+            async with asyncio.timeout(10):
+                await serving

@@ -105,7 +105,8 @@ class Routing:
         consumer = AIOKafkaConsumer(name, bootstrap_servers=self.world.kafka, auto_offset_reset="earliest")
         await consumer.start()
         try:
-            return [await asyncio.wait_for(consumer.getone(), 20) for _ in range(count)]
+            async with asyncio.timeout(20):
+                return [await consumer.getone() for _ in range(count)]
         finally:
             await consumer.stop()
 

@@ -117,7 +117,8 @@ async def test_a_calls_offer_lapses_only_after_its_partition_was_read_up_to_its_
     await routing.sign_in("a01")
     await routing.tell("call.started", "k1")
     ticket = await routing.ticket("k1", "offered")
-    await asyncio.wait_for(routing.process.interactions.stop(), 20)
+    async with asyncio.timeout(20):
+        await routing.process.interactions.stop()
     answered_at = datetime.now(UTC)
 
     async def over() -> bool | None:

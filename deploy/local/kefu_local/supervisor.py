@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from kefu_common.waking import is_set_within
 from kefu_local.errors import ChildKeepsDying, ChildNotReady
 from kefu_local.processes import signal_group, spawn, started_at
 from kefu_local.supervised import LOG_LIMIT_BYTES, Child, ChildSpec, State, keep_previous, truncate_copy
@@ -183,8 +184,7 @@ class Supervisor:
             self._report(child)
         elif child.state is not State.FAILING:
             self._move(child, State.WAITING)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(child.unwanted.wait(), child.wait_s)
+        await is_set_within(child.unwanted, child.wait_s)
 
     def _report(self, child: Child) -> None:
         if not child.reported and not child.awaited:

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from kefu_common.settings import ServiceSettings
 from kefu_common.telemetry import logs, tracing
+from kefu_common.waking import end
 
 log = logs.get(__name__)
 
@@ -32,9 +33,7 @@ class Tasks:
 
     async def stop(self) -> None:
         """Cancel all and wait for them."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

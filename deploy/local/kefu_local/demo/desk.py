@@ -6,9 +6,10 @@ from http import HTTPStatus
 
 import httpx
 
+from kefu_common.waking import is_set_within
 from kefu_local.demo import talk
 from kefu_local.demo.client import Json
-from kefu_local.demo.shop import Shop, happens
+from kefu_local.demo.shop import Shop
 from kefu_local.demo.talk import Dialogue
 
 LEASE_S = 30
@@ -48,7 +49,7 @@ class Desk:
             if break_at is not None and shop.pace.minute > break_at:
                 break_at = None
                 await self._have_a_break()
-            await happens(closing, min(HEARTBEAT_REAL_S, shop.pace.real(120, 0.5)))
+            await is_set_within(closing, min(HEARTBEAT_REAL_S, shop.pace.real(120, 0.5)))
             await self._act("POST", f"/v1/agents/{self.agent}/heartbeat", {})
 
     async def go_home(self) -> None:
@@ -160,7 +161,7 @@ class Desk:
             await self._command(ticket, "reply", {"text": answer})
             if dialogue is None or place in (-1, len(dialogue.lines) - 1):
                 break
-            if not await happens(news, shop.pace.real(PATIENCE_S, PATIENCE_REAL_S)):
+            if not await is_set_within(news, shop.pace.real(PATIENCE_S, PATIENCE_REAL_S)):
                 break
         await shop.pace.sleep(shop.takes(10, 40))
         note, code = (dialogue.note, dialogue.code) if dialogue else (talk.NOTED, talk.SETTLED)
@@ -172,7 +173,7 @@ class Desk:
         letter = talk.BY_LETTER.get(said[0] if said else "")
         if letter is not None and letter.follow_up is not None and len(said) < 2:
             # The writer announced a second one.
-            await happens(news, shop.pace.real(600, 2 * PATIENCE_REAL_S))
+            await is_set_within(news, shop.pace.real(600, 2 * PATIENCE_REAL_S))
         await shop.pace.sleep(shop.takes(90, 300))
         replied = await self._command(ticket, "reply", {"text": letter.answer if letter else talk.ANYTHING_ELSE})
         if replied.is_success:

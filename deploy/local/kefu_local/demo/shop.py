@@ -36,12 +36,3 @@ class Shop:
 
 def site_of(event: Json) -> str:
     return str(event["source"]).rsplit("/", 1)[-1]
-
-
-async def happens(event: asyncio.Event, within_real_s: float) -> bool:
-    """Whether it happens in time."""
-    try:
-        await asyncio.wait_for(event.wait(), within_real_s)
-    except TimeoutError:
-        return event.is_set()
-    return True

@@ -4,10 +4,11 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from kefu_common.waking import is_set_within
 from kefu_local.demo.arrivals import Arrival, Kind
 from kefu_local.demo.client import Json
 from kefu_local.demo.desk import Desk
-from kefu_local.demo.shop import Shop, happens, site_of
+from kefu_local.demo.shop import Shop, site_of
 from kefu_local.demo.talk import Dialogue
 
 HOTLINE_NUMBER = "4001234567"
@@ -54,11 +55,11 @@ class Switch:
         shop.tally.opened["call"].add(call.interaction)
         if site == "night":
             shop.tally.refused["call"].add(call.interaction)
-            await happens(call.ended, shop.pace.real(300, 10.0))
+            await is_set_within(call.ended, shop.pace.real(300, 10.0))
             return
         shop.waiting.add(call.interaction)
         patience = shop.pace.real(arrival.patience_s, SOON_REAL_S if arrival.is_patient else 0.0)
-        if not await happens(call.answered, patience):
+        if not await is_set_within(call.answered, patience):
             await self._end(call, "hang_up")
         shop.waiting.discard(call.interaction)
         await call.ended.wait()
@@ -113,7 +114,7 @@ class Switch:
             shop.tally.answered["call"].add(call.interaction)
             call.answered.set()
         began = time.monotonic()
-        await happens(call.ended, shop.pace.real(shop.takes(90, 330), 0.2))
+        await is_set_within(call.ended, shop.pace.real(shop.takes(90, 330), 0.2))
         await self._end(call, "normal", round(time.monotonic() - began, 1))
         await desk.after_call(call.interaction, call.topic)
 

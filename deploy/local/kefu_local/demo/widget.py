@@ -3,9 +3,10 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from kefu_common.waking import is_set_within
 from kefu_local.demo.arrivals import Arrival, Kind
 from kefu_local.demo.client import Json
-from kefu_local.demo.shop import Shop, happens
+from kefu_local.demo.shop import Shop
 from kefu_local.demo.switch import SOON_REAL_S
 from kefu_local.demo.talk import Dialogue
 
@@ -48,7 +49,7 @@ class Widget:
         shop.tally.opened["chat"].add(chat.interaction)
         if site == "night":
             shop.tally.refused["chat"].add(chat.interaction)
-            await happens(chat.over, shop.pace.real(300, 10.0))
+            await is_set_within(chat.over, shop.pace.real(300, 10.0))
             return
         await self._converse(chat, arrival, arrival.says)
 
@@ -81,7 +82,7 @@ class Widget:
         await self._say(chat, says.lines[0].asks)
         shop.waiting.add(chat.interaction)
         patience = shop.pace.real(arrival.patience_s, SOON_REAL_S if arrival.is_patient else 0.0)
-        came = await happens(chat.assigned, patience)
+        came = await is_set_within(chat.assigned, patience)
         shop.waiting.discard(chat.interaction)
         if not came:
             await self._leave(chat)
@@ -100,12 +101,12 @@ class Widget:
         await self._shop.client.post("chat.message", chat.interaction, chat.site, data={"text": text})
 
     async def _is_answered(self, chat: Chat) -> bool:
-        return await happens(chat.spoken, self._shop.pace.real(ANSWER_WITHIN_S, SOON_REAL_S))
+        return await is_set_within(chat.spoken, self._shop.pace.real(ANSWER_WITHIN_S, SOON_REAL_S))
 
     async def _part(self, chat: Chat) -> None:
         """The agent ends it; the visitor then may say how it was."""
         shop = self._shop
-        if not await happens(chat.over, shop.pace.real(ANSWER_WITHIN_S, SOON_REAL_S)):
+        if not await is_set_within(chat.over, shop.pace.real(ANSWER_WITHIN_S, SOON_REAL_S)):
             await self._leave(chat)
         if shop.rng.random() < RATING_SHARE:
             score = shop.rng.choice(SCORES)

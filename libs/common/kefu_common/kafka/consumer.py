@@ -28,6 +28,7 @@ from kefu_common.kafka.progress import Progress
 from kefu_common.kafka.setting_aside import SettingAside, hold_back
 from kefu_common.postgres.database import Database
 from kefu_common.telemetry import logs, metrics, tracing
+from kefu_common.waking import end, is_set_within
 
 __all__ = ["ATTEMPTS", "IN_A_ROW", "Apply", "BatchConsumer", "BrokenConsumer", "Source"]
 
@@ -110,8 +111,7 @@ class BatchConsumer(Generic[D]):
         """Finish the batch in hand (8 s at most, then it is left for the next start), commit, leave."""
         self._patience.stopping.set()
         if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
+            await end([self._watching])
         reading_tasks = list(self._subscriber.tasks)
         try:
             async with asyncio.timeout(_FINISH_S + _LEAVE_S):
@@ -161,9 +161,8 @@ class BatchConsumer(Generic[D]):
         except KafkaError as error:
             # The group moved on; the batch comes again and the inbox knows it.
             log.info("offsets_not_committed", error=type(error).__name__)
-        if self._source.gather_s and not self._patience.stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._patience.stopping.wait(), self._source.gather_s)
+        if self._source.gather_s:
+            await is_set_within(self._patience.stopping, self._source.gather_s)
 
     async def _work_off(self, records: list[Record]) -> None:
         topic, wait_out = self._source.topic.name, self._patience.until_it_passes
@@ -235,9 +234,7 @@ class BatchConsumer(Generic[D]):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_FINISH_S + _LEAVE_S):
                     await self._broker.stop()
-            for task in reading_tasks:
-                task.cancel()
-            await asyncio.gather(*reading_tasks, return_exceptions=True)
+            await end(reading_tasks)
             self._progress = Progress(self._source.topic.name, self._prefix + self._source.topic.name)
             await self._broker.start()
         finally:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from kefu_common.kafka.producer import NotConfirmed
 from kefu_common.postgres.database import passes
 from kefu_common.telemetry import logs, metrics
+from kefu_common.waking import is_set_within
 
 log = logs.get(__name__)
 T = TypeVar("T")
@@ -53,8 +54,5 @@ class Patience:
 
     async def pause(self, seconds: float) -> None:
         """Wait with jitter; a stop ends the wait, and the work in hand is left for the next start."""
-        try:
-            await asyncio.wait_for(self.stopping.wait(), seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-        except TimeoutError:
-            return
-        raise asyncio.CancelledError
+        if await is_set_within(self.stopping, seconds * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter
+            raise asyncio.CancelledError

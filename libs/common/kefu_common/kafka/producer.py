@@ -16,6 +16,7 @@ from aiokafka.structs import RecordMetadata
 
 from kefu_common.kafka.topics import MAX_DEAD_LETTER_BYTES, MAX_RECORD_BYTES
 from kefu_common.telemetry import logs
+from kefu_common.waking import end
 
 log = logs.get(__name__)
 
@@ -72,8 +73,7 @@ class EventProducer:
     async def stop(self, timeout_s: float = 10.0) -> None:
         """Flush what was accepted, as far as Kafka takes it within the time, and close."""
         if self._remaking is not None:
-            self._remaking.cancel()
-            await asyncio.wait([self._remaking])
+            await end([self._remaking])
         if self._producer is not None:
             producer, self._producer = self._producer, None
             await _stop(producer, timeout_s)
@@ -228,7 +228,8 @@ async def _settled(pending: Sequence["asyncio.Future[RecordMetadata]"]) -> None:
 
 async def _stop(producer: AIOKafkaProducer, timeout_s: float) -> None:
     try:
-        await asyncio.wait_for(producer.stop(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await producer.stop()
     except (KafkaError, TimeoutError, asyncio.CancelledError) as error:
         await _abandon(producer)
         if isinstance(error, asyncio.CancelledError):

@@ -97,7 +97,8 @@ async def create_all(
             )
             for topic in ALL
         ]
-        response = await asyncio.wait_for(admin.create_topics(wanted), 60)
+        async with asyncio.timeout(60):
+            response = await admin.create_topics(wanted)
         made = []
         for name, code, *_ in response.topic_errors:
             error = for_code(code)

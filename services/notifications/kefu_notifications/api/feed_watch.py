@@ -3,12 +3,13 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import asyncpg
 
 from kefu_common.postgres.database import Database, passes
 from kefu_common.telemetry import logs
+from kefu_common.waking import is_set_within
 from kefu_notifications.store import feed
 from kefu_notifications.store.feed import CHANNEL
 
@@ -66,8 +67,7 @@ class FeedWatch:
                 for feed_name, account, head in await feed.heads(self._db.pool, seen):
                     _wake(self._streams.get((feed_name, account), set()))
                     seen = max(seen, head)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._told.wait(), _LOOK_S)
+                await is_set_within(self._told, _LOOK_S)
         finally:
             connection.terminate()
 

@@ -20,6 +20,7 @@ from kefu_common.http.auth import Authenticator, Principal
 from kefu_common.http.problems import Gone, Invalid, Problem, declared
 from kefu_common.postgres.database import Database, passes
 from kefu_common.telemetry import logs, metrics
+from kefu_common.waking import end, is_set_within
 from kefu_notifications.api.access import Caller, Db, sites_of
 from kefu_notifications.api.feed_watch import FeedWatch
 from kefu_notifications.store import feed
@@ -67,14 +68,13 @@ class EventStream(Response):
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
         if not giving.cancelled() and (error := giving.exception()) is not None:
             # The reader sees an end, comes back with its mark, and misses nothing.
             log.error("stream_failed", error=repr(error), exc_info=error)
         with suppress(TimeoutError, OSError):
-            await asyncio.wait_for(send({"type": "http.response.body", "body": b"", "more_body": False}), 1)
+            async with asyncio.timeout(1):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _give(self, send: Send) -> None:
         async for frame in self._frames:
@@ -138,12 +138,7 @@ async def _frames(request: Request, db: Database, watch: FeedWatch, reader: Read
 async def _news_or_time(news: asyncio.Event, comment_at: float, request: Request) -> None:
     """Wait for news or the next comment; a key that is revoked meanwhile ends the wait."""
     while (left_s := comment_at - time.monotonic()) > 0:
-        try:
-            await asyncio.wait_for(news.wait(), min(left_s, _CHECK_KEY_EVERY_S))
-        except TimeoutError:
-            if not await _is_valid(request):
-                return
-        else:
+        if await is_set_within(news, min(left_s, _CHECK_KEY_EVERY_S)) or not await _is_valid(request):
             return
 
 

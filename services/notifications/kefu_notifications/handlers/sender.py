@@ -4,7 +4,6 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -14,6 +13,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from kefu_common.events.words import Medium
 from kefu_common.postgres.database import Database, passes
 from kefu_common.telemetry import logs, metrics, tracing
+from kefu_common.waking import end, is_set_within
 from kefu_notifications.domain.sending import LEASE_S, LONGEST_S, Next, Outcome, Result, after, wait_s
 from kefu_notifications.handlers.provider import Letter, Provider
 from kefu_notifications.handlers.taking import Terms, take, wording
@@ -85,8 +85,7 @@ class Sender:
                 log.warning("sender_waits", medium=self._medium.value, error=type(error).__name__)
                 taken, pause_s = 0, min(pause_s * 2, 5.0)
             if not taken:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._work.wait(), pause_s)
+                await is_set_within(self._work, pause_s)
 
     async def record(self) -> None:
         """Record results, many at a time, until cancelled; a database that is away is waited out."""
@@ -113,12 +112,12 @@ class Sender:
             pass
         if self._running:
             await asyncio.wait(self._running, timeout=_STOP_WITHIN_S)
-        for task in self._running:
-            task.cancel()
+        await end(self._running)
         # What is not recorded stays leased: it will be sent again, and counted.
         if self._ended:
             try:
-                await asyncio.wait_for(self._record_some(), 2)
+                async with asyncio.timeout(2):
+                    await self._record_some()
             except Exception as error:  # noqa: BLE001 - the process ends anyway, and nothing is lost
                 log.warning("results_not_recorded", medium=self._medium.value, error=type(error).__name__)
         await self._provider.close()
@@ -165,7 +164,8 @@ class Sender:
         )
         with tracing.in_context(span):
             try:
-                outcome = await asyncio.wait_for(self._provider.deliver(_letter(message)), LONGEST_S)
+                async with asyncio.timeout(LONGEST_S):
+                    outcome = await self._provider.deliver(_letter(message))
             except TimeoutError:
                 outcome = Outcome(Result.UNKNOWN)
             metrics.SENDS.labels(self._medium.value, outcome.result.value).inc()
