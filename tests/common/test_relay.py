@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiokafka import ConsumerRecord
 
-from kefu_common.kafka.producer import EventProducer, NotConfirmed, Outgoing, RecordTooLarge
+from kefu_common.kafka.producer import EventProducer, Outgoing, RecordTooLarge
 from kefu_common.kafka.topics import MAX_RECORD_BYTES, TICKETS
 from kefu_common.postgres import outbox
 from kefu_common.postgres.outbox import SHARDS, Row, event_row, shard_of
@@ -99,11 +99,10 @@ class Unsure(EventProducer):
 
     calls = 0
 
-    async def send(self, records: Any, timeout_s: float) -> None:
-        await super().send(records, timeout_s)
+    async def confirm(self, records: Any, timeout_s: float) -> list[bool]:
+        found = await super().confirm(records, timeout_s)
         self.calls += 1
-        if self.calls % 2:
-            raise NotConfirmed("not confirmed in time")
+        return [False] * len(found) if self.calls % 2 else found
 
 
 async def test_rows_stay_until_kafka_has_confirmed_them(bench: Bench, relays: Running) -> None:
@@ -129,9 +128,10 @@ async def test_rows_stay_until_kafka_has_confirmed_them(bench: Bench, relays: Ru
 class Dying(EventProducer):
     """Writes, and never comes back."""
 
-    async def send(self, records: Any, timeout_s: float) -> None:
-        await super().send(records, timeout_s)
+    async def confirm(self, records: Any, timeout_s: float) -> list[bool]:
+        await super().confirm(records, timeout_s)
         await asyncio.Event().wait()
+        return []
 
 
 async def test_a_relay_killed_between_send_and_delete_repeats_and_loses_nothing_and_is_back_in_its_slot_at_once(
@@ -263,3 +263,50 @@ async def test_the_trace_context_goes_through_the_outbox(bench: Bench, relays: R
 def test_a_record_of_a_row_is_what_the_row_says() -> None:
     record = Row("t", "k", b"v", {"h": "é"}).record("p.")
     assert record == Outgoing("p.t", b"k", b"v", (("h", "é".encode()),))
+
+
+class Partly(EventProducer):
+    """Says once of one key's first record that it does not know."""
+
+    doubted = b""
+
+    async def confirm(self, records: Any, timeout_s: float) -> list[bool]:
+        found = await super().confirm(records, timeout_s)
+        doubtful, self.doubted = self.doubted, b""
+        first = next((n for n, record in enumerate(records) if record.key == doubtful), None)
+        return [ok and n != first for n, ok in enumerate(found)]
+
+
+async def test_what_was_confirmed_is_not_sent_again_because_of_a_neighbour(bench: Bench, relays: Running) -> None:
+    producer = Partly(bench.world.kafka, "partly")
+    await producer.start()
+    producer.doubted = b"k1"
+    async with bench.db.transaction() as tx:
+        await outbox.add(tx, [row(n, f"k{n % 3}") for n in range(9)])
+    relays.start("0", producer=producer)
+    await is_empty(bench)
+    await producer.stop()
+    written = [(record.key.decode(), int(record.value)) for record in await published(bench)]
+    assert sorted(written) == sorted([(f"k{n % 3}", n) for n in range(9)] + [("k1", n) for n in (1, 4, 7)])
+    assert [n for key, n in written if key == "k1"] == [1, 4, 7, 1, 4, 7]
+
+
+async def test_a_relay_takes_no_more_than_kafka_takes_in_time(
+    bench: Bench, relays: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kefu_common.postgres.relay._BATCH_BYTES", 1000)
+    sizes: list[int] = []
+
+    class Weighing(EventProducer):
+        async def confirm(self, records: Any, timeout_s: float) -> list[bool]:
+            sizes.append(sum(len(record.value) for record in records))
+            return await super().confirm(records, timeout_s)
+
+    producer = Weighing(bench.world.kafka, "weighing")
+    await producer.start()
+    async with bench.db.transaction() as tx:
+        await outbox.add(tx, [Row(TICKETS.name, "k", b"x" * size) for size in (400, 400, 400, 5000, 10, 10)])
+    relays.start("0", producer=producer)
+    await is_empty(bench)
+    await producer.stop()
+    assert sizes == [1200, 5000, 20]

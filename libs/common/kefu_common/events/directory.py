@@ -7,9 +7,10 @@ from datetime import time
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
 from kefu_common.events.envelope import EventData
+from kefu_common.given import NO_NUL, Given
 
 Kind = Literal["account", "site", "plan", "group", "agent", "calendar", "key"]
 
@@ -25,17 +26,19 @@ def _known_zone(value: str) -> str:
 ObjectId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """1–64 letters, digits, `.`, `_` or `-`, beginning with a letter or digit."""
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-Text = Annotated[str, StringConstraints(max_length=2000)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=NO_NUL)]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=NO_NUL)]
+Text = Annotated[str, StringConstraints(max_length=2000, pattern=NO_NUL)]
+Phone = Annotated[str, StringConstraints(max_length=40, pattern=NO_NUL)]
+EmailAddress = Annotated[str, StringConstraints(max_length=254, pattern=NO_NUL)]
 Strategy = Literal["round_robin"]
 Role = Literal["agent", "leader", "administrator"]
 
 
-class DirectoryObject(BaseModel):
-    """Base of what the directory holds: unknown fields are an error."""
+class DirectoryObject(Given):
+    """Base of what the directory holds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True)
 
     id: ObjectId
 
@@ -59,10 +62,10 @@ class Site(DirectoryObject):
     """Working hours; none means always open."""
 
 
-class Texts(BaseModel):
+class Texts(Given):
     """What contacts are told without an agent; an absent one is not said."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     welcome: Text | None = None
     closing: Text | None = None
@@ -101,10 +104,10 @@ class Group(DirectoryObject):
         return self
 
 
-class Capacity(BaseModel):
+class Capacity(Given):
     """How many of each an agent holds at the same time; `email` covers offline messages too."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     call: int = Field(default=1, ge=0, le=10_000)
     chat: int = Field(default=3, ge=0, le=10_000)
@@ -116,16 +119,16 @@ class Agent(DirectoryObject):
 
     name: Name
     login: Name | None = None
-    phone: Annotated[str, StringConstraints(max_length=40)] | None = None
-    email: Annotated[str, StringConstraints(max_length=254)] | None = None
+    phone: Phone | None = None
+    email: EmailAddress | None = None
     roles: list[Role] = Field(default_factory=lambda: list[Role](["agent"]))
     capacity: Capacity = Capacity()
 
 
-class Window(BaseModel):
+class Window(Given):
     """Open from `start` until `end` on these ISO weekdays (1 Monday to 7 Sunday); `end` 00:00 is midnight."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     days: list[Annotated[int, Field(ge=1, le=7)]] = Field(min_length=1)
     start: time

@@ -80,7 +80,8 @@ class TicketAssigned(TicketData):
 
     agent: str
     offer: UUID | None = None
-    by: Literal["accept", "answered", "claim"]
+    by: Literal["accept", "answered", "claim", "owner"]
+    """How the agent came to it; `owner`: whoever answered first looks after a contact who left in between."""
     wait_s: float
     """Seconds from opening until this agent took it."""
     first: bool
@@ -124,6 +125,7 @@ class TicketResolved(TicketData):
 
     agent: str
     code: str | None = None
+    """The resolution code if the directory names it, else `other`."""
     handling_s: float
     """Seconds that agents had the ticket in hand."""
 

@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
 
 from kefu_common.http import problems
+from kefu_common.http.no_nul import NoNul
 from kefu_common.http.observed import Observed
 from kefu_common.postgres.database import PASSING, passes
 
@@ -31,6 +32,7 @@ def create_app(title: str, routers: Sequence[APIRouter], lifespan: Lifespan) -> 
         app.include_router(router)
     app.include_router(_common())
     app.mount("/docs/static", StaticFiles(directory=str(swagger_ui_path)), name="docs-static")
+    app.add_middleware(NoNul)
     app.add_middleware(Observed)
     return app
 

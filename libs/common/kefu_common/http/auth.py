@@ -118,4 +118,6 @@ class Authenticator:
 async def principal(request: Request) -> Principal:
     """The request's principal, by the app's authenticator. A FastAPI dependency."""
     authenticator: Authenticator = request.app.state.authenticator
-    return await authenticator(request)
+    found = await authenticator(request)
+    request.scope["kefu.account"] = found.account
+    return found

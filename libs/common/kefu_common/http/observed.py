@@ -46,10 +46,15 @@ class Observed:
                 route = getattr(scope.get("route"), "path", "none")
                 if span is not None:
                     span.update_name(f"{scope['method']} {route}")
-                    span.set_attributes({"http.route": route, "http.response.status_code": status})
+                    span.set_attributes({"http.route": route, "http.response.status_code": status, **_about(scope)})
                     if status >= 500:
                         span.set_status(Status(StatusCode.ERROR))
                 metrics.HTTP_SECONDS.labels(scope["method"], route, status).observe(time.perf_counter() - started)
+
+
+def _about(scope: Scope) -> dict[str, str]:
+    """The account and the ticket that the request is about, as far as the app has found out."""
+    return {name: scope[name] for name in ("kefu.account", "kefu.ticket") if scope.get(name)}
 
 
 def traceparent(scope: Scope) -> str | None:

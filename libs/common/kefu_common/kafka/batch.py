@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
+from opentelemetry.trace import Span
 from pydantic import BaseModel
 
 from kefu_common.events.envelope import Event
@@ -49,3 +50,5 @@ class Received(Generic[D]):
 
     event: Event[D]
     record: Record
+    span: Span | None = None
+    """Its `process` span, where it is sampled: for what is known of the event only after it was applied."""

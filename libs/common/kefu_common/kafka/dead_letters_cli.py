@@ -80,7 +80,7 @@ def _letter(record: "ConsumerRecord[bytes, bytes]") -> Letter | None:
     kept = tuple((n, v) for n, v in record.headers if n not in letters.OURS)
     place = (int(partition), int(offset))
     reason = headers.get(letters.REASON, "")
-    return Letter(reason, topic, place, record.key, record.value or b"", kept, record.timestamp)
+    return Letter(reason, topic, place, record.key, record.value or b"", kept)
 
 
 async def _read(settings: ServiceSettings, service: str) -> AsyncIterator["ConsumerRecord[bytes, bytes]"]:

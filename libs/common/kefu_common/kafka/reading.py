@@ -71,11 +71,18 @@ def with_spans(received: Sequence[Received[D]], topic: str, link: str | None) ->
                 "messaging.operation.type": "process",
                 "messaging.kafka.offset": r.record.offset,
                 "kefu.account": event.account,
+                **_ticket_of(event),
             },
             [link] if link else (),
         )
         if span is not None:
             spans.append(span)
-            r = Received(event.traced(tracing.traceparent_of(span)), r.record)
+            r = Received(event.traced(tracing.traceparent_of(span)), r.record, span)
         traced.append(r)
     return traced, spans
+
+
+def _ticket_of(event: Event[Any]) -> dict[str, str]:
+    """The ticket that the event names: as its subject where it has a sequence, else in its data."""
+    ticket = event.subject if event.sequence is not None else getattr(event.data, "ticket", None)
+    return {} if ticket is None else {"kefu.ticket": str(ticket)}

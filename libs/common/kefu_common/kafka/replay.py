@@ -3,7 +3,6 @@
 import asyncio
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -31,7 +30,6 @@ class Letter:
     key: bytes | None
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
-    written_ms: int
 
 
 class Replay:
@@ -109,11 +107,10 @@ class Replay:
     async def _forget_in_inbox(self, letter: Letter) -> None:
         """What a service set aside by a rule of its own is in its inbox, without any effect: let it be judged anew.
 
-        Only what was seen before the letter was written: after a replay that did take effect, this changes nothing.
+        After a replay that did take effect, it is there without that mark, and this changes nothing.
         """
         try:
             event = UUID(from_json(letter.value)["id"])
         except (ValueError, KeyError, TypeError, AttributeError):
             return
-        written = datetime.fromtimestamp(letter.written_ms / 1000, UTC)
-        await self._connection.execute("delete from inbox where event = $1 and seen_at < $2", event, written)
+        await self._connection.execute("delete from inbox where event = $1 and is_set_aside", event)

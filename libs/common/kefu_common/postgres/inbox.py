@@ -1,6 +1,6 @@
 """The inbox: an event takes effect once, because its id is recorded in the same transaction as its effect."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -57,6 +57,13 @@ async def _known_hashes(tx: Connection, ids: list[UUID]) -> dict[UUID, bytes]:
         return {}
     rows = await tx.fetch("select event, body_hash from inbox where event = any($1::uuid[])", ids)
     return {row["event"]: row["body_hash"] for row in rows}
+
+
+async def mark_set_aside(tx: Connection, events: Iterable[UUID]) -> None:
+    """These were recorded without any effect: a replay may have them judged anew."""
+    ids = list(events)
+    if ids:
+        await tx.execute("update inbox set is_set_aside = true where event = any($1::uuid[])", ids)
 
 
 async def forget_old(tx: Connection, days: int = 30) -> None:

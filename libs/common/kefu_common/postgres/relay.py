@@ -10,6 +10,7 @@ import time
 
 import asyncpg
 from opentelemetry.trace import SpanKind
+from pydantic_core import from_json
 
 from kefu_common.kafka.producer import EventProducer, NotConfirmed, Outgoing
 from kefu_common.postgres.database import PASSING, Database, passes
@@ -21,6 +22,7 @@ log = logs.get(__name__)
 
 LEASE_S = 10.0
 _BATCH = 1000
+_BATCH_BYTES = 4 * 1024 * 1024
 _GATHER_S = 0.005
 """One commit is mostly followed by others at once; publishing them together costs a fraction."""
 _VACUUM_AFTER = 5000
@@ -48,16 +50,30 @@ with me as (
 select shard, fence from taken
 """
 
+# As many as Kafka surely takes in the time that a send is given: by number, and by size, but one at least.
 _OLDEST = """
-select id, topic, key, value, headers, created_at from outbox
-where shard = any($1::smallint[]) and (topic, key) not in (select * from unnest($3::text[], $4::text[]))
-order by id limit $2
+select id, topic, key, value, headers, created_at from (
+    select *, sum(octet_length(value)) over (order by id) - octet_length(value) as bytes_before from outbox
+    where shard = any($1::smallint[]) and (topic, key) not in (select * from unnest($3::text[], $4::text[]))
+    order by id limit $2
+) oldest where bytes_before < $5 order by id
 """
 
 _DELETE = """
 delete from outbox o using outbox_shards s, unnest($2::smallint[], $3::bigint[]) mine (shard, fence)
 where o.id = any($1::bigint[]) and s.shard = o.shard and mine.shard = s.shard and mine.fence = s.fence
 """
+
+
+def _attributes(row: asyncpg.Record) -> tracing.Attributes:
+    """What a span says of a row; it is read for those alone that are sampled."""
+    said = {"messaging.system": "kafka", "messaging.destination.name": row["topic"], "messaging.operation.type": "send"}
+    try:
+        event = from_json(row["value"])
+        return {**said, "kefu.account": str(event["account"]), **tracing.ticket_of(event)}
+    except (ValueError, KeyError, TypeError):
+        # A dead letter may hold anything.
+        return said
 
 
 class Relay:
@@ -125,20 +141,21 @@ class Relay:
         if not self._fences:
             return False
         stuck = list(self._stuck)
-        found = await self._db.pool.fetch(
-            _OLDEST, list(self._fences), _BATCH, [topic for topic, _ in stuck], [key for _, key in stuck]
-        )
+        topics, keys = [topic for topic, _ in stuck], [key for _, key in stuck]
+        found = await self._db.pool.fetch(_OLDEST, list(self._fences), _BATCH, topics, keys, _BATCH_BYTES)
         oldest = min([*self._stuck.values(), *(row["created_at"].timestamp() for row in found[:1])], default=None)
         metrics.OUTBOX_AGE.set(0.0 if oldest is None else max(0.0, time.time() - oldest))
         if not found or time.monotonic() > self._held_until - 0.2 * self._lease_s:
             return False
         rows = self._without_stuck(found)
-        await self._send(rows)
+        confirmed = await self._send(rows)
         await self._db.pool.execute(
-            _DELETE, [row["id"] for row in rows], list(self._fences), list(self._fences.values())
+            _DELETE, [row["id"] for row in confirmed], list(self._fences), list(self._fences.values())
         )
-        await self._clear_away(len(rows))
-        return len(found) == _BATCH
+        await self._clear_away(len(confirmed))
+        if len(confirmed) < len(rows):
+            raise NotConfirmed(f"{len(rows) - len(confirmed)} of {len(rows)} not confirmed in time")
+        return len(found) == _BATCH or sum(len(row["value"]) for row in found) >= _BATCH_BYTES
 
     async def _clear_away(self, deleted: int) -> None:
         """Rows come and go so fast here that the server's own vacuum comes too late: looks would grow ever slower."""
@@ -164,15 +181,25 @@ class Relay:
             going.append(row)
         return going
 
-    async def _send(self, rows: list[asyncpg.Record]) -> None:
+    async def _send(self, rows: list[asyncpg.Record]) -> list[asyncpg.Record]:
+        """Returns the rows that Kafka confirmed and that no unconfirmed one of their key comes before."""
         for row in rows:
             parent = (row["headers"] or {}).get("traceparent")
-            span = tracing.start_span(f"publish {row['topic']}", SpanKind.PRODUCER, parent)
-            if span is not None:
-                span.end()
-        await self._producer.send([self._outgoing(row) for row in rows], 10)
-        for row in rows:
-            metrics.OUTBOX_PUBLISHED.labels(row["topic"]).inc()
+            if tracing.is_sampled(parent):
+                span = tracing.start_span(f"publish {row['topic']}", SpanKind.PRODUCER, parent, _attributes(row))
+                if span is not None:
+                    span.end()
+        results = await self._producer.confirm([self._outgoing(row) for row in rows], 10)
+        late = set()
+        confirmed = []
+        for row, is_confirmed in zip(rows, results, strict=True):
+            place = (row["topic"], row["key"])
+            if is_confirmed and place not in late:
+                confirmed.append(row)
+                metrics.OUTBOX_PUBLISHED.labels(row["topic"]).inc()
+            else:
+                late.add(place)
+        return confirmed
 
     def _outgoing(self, row: asyncpg.Record) -> Outgoing:
         return Row(row["topic"], row["key"], row["value"], row["headers"]).record(self._prefix)

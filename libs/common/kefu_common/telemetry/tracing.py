@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import environ
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -95,6 +96,14 @@ def start_root(name: str, kind: SpanKind, attributes: Attributes | None = None) 
 def start_batch_span(name: str, attributes: Attributes) -> Span | None:
     """The span of one batch, in a trace of its own, which the events' `process` spans link to."""
     return None if _tracer is None else _tracer.start_span(name, Context(), SpanKind.CONSUMER, attributes)
+
+
+def ticket_of(event: Mapping[str, Any]) -> dict[str, str]:
+    """The attribute that names the ticket of an event, where the event does."""
+    data = event.get("data")
+    named = data.get("ticket") if isinstance(data, Mapping) else None
+    ticket = named if named is not None else event["subject"] if event.get("sequence") is not None else None
+    return {} if ticket is None else {"kefu.ticket": str(ticket)}
 
 
 @contextmanager

@@ -4,7 +4,9 @@
 create table inbox (
     event uuid primary key,
     body_hash bytea not null,
-    seen_at timestamptz not null default now()
+    seen_at timestamptz not null default now(),
+    -- set aside by a rule, without any effect: a replay lets it be judged anew
+    is_set_aside boolean not null default false
 );
 -- serves the clean-up by age
 create index inbox_seen_at on inbox using brin (seen_at);
