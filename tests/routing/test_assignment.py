@@ -1,6 +1,7 @@
 """Who gets which ticket (H-08, D-09)."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given, settings
@@ -91,3 +92,11 @@ def test_a_ticket_that_nobody_may_take_does_not_hold_up_the_ones_behind_it() -> 
     no_calls = [a_candidate("a01", capacity=Capacity(call=0))]
     call, chat = a_waiting(Channel.CALL), a_waiting(Channel.CHAT)
     assert [d.ticket for d in assign([call, chat], no_calls, NOON)] == [chat.ticket]
+
+
+def test_what_remains_of_a_call_goes_to_an_agent_whose_hands_are_full() -> None:
+    busy = a_candidate("a01", held={Channel.CALL: 1})
+    remains = replace(a_waiting(Channel.CALL), takes_capacity=False)
+    waits = a_waiting(Channel.CALL)
+    assert [d.ticket for d in assign([waits, remains], [busy], NOON)] == [remains.ticket]
+    assert busy.held == {Channel.CALL: 1}

@@ -1,18 +1,23 @@
 """What adapters' events do, decided without any I/O."""
 
+from dataclasses import replace
+
 import pytest
 
 from kefu_common.events.directory import Texts
+from kefu_common.events.messages import ContactAddress
+from kefu_common.events.outbound import ChatSay
 from kefu_common.events.words import TicketStatus
 from kefu_routing.domain import ticket as rules
-from kefu_routing.domain.interactions import Known, NotApplicable, decide
-from kefu_routing.domain.model import Ticket
+from kefu_routing.domain.interactions import Known, NotApplicable, decide, move_reply
+from kefu_routing.domain.model import Instructed, Message, OfferStatus, Ticket
 from kefu_routing.domain.work import Work
 from tests.routing.builders import (
     NOON,
     a_directory,
     a_group,
     an_event,
+    an_id,
     instructions_of,
     later,
     nothing_known,
@@ -56,6 +61,8 @@ def test_a_late_answer_by_the_agent_whose_offer_it_was_does_not_use_the_offer() 
     decide(work, known, an_event("call.answered", at=later(16), agent="a01"), 0, later(16))
     assert ticket.handler == "a01"
     assert [o.status for o in work.offers.values()] == ["withdrawn"]
+    # Told to stop ringing, a switch would end the conversation.
+    assert instructions_of(work) == ["call.ring"]
 
 
 def test_an_answer_after_somebody_elses_is_set_aside() -> None:
@@ -133,7 +140,7 @@ def test_the_plans_texts_go_out_once() -> None:
     ticket = the_ticket(work)
     rules.claim(work, ticket, "a01", later(1))
     rules.resolve(work, ticket, "a01", "", None, later(2))
-    said = [i.event.data.text for i in work.instructions if i.event.type == "kefu.chat.say"]
+    said = [i.event.data.text for i in work.instructions if isinstance(i.event.data, ChatSay)]
     assert said == ["您好，有什么可以帮您的吗?", "再见"]
     assert instructions_of(work) == ["chat.say", "chat.assigned", "chat.say", "chat.close"]
 
@@ -147,3 +154,168 @@ def test_public_events_name_only_words_of_the_directory() -> None:
         assert happened.event.data.source == "other"
         assert happened.event.data.category == "sales"
         assert "王芳" not in happened.event.to_bytes().decode()
+
+
+def _answered_and_passed_on() -> tuple[Work, Known, Ticket]:
+    """A caller whom a01 answered and passed on to the group."""
+    work, known, ticket = _ringing()
+    decide(work, known, an_event("call.answered", at=later(3), agent="a01"), 0, later(3))
+    rules.transfer_to_group(work, ticket, "a01", "sales", "问售前", later(30))
+    return work, known, ticket
+
+
+def test_a_caller_who_hangs_up_while_passed_on_is_the_owners_to_look_after() -> None:
+    # T-15
+    work, known, ticket = _answered_and_passed_on()
+    made = rules.offer(work, ticket, "a02", later(31), {})
+    known.offers[made.id] = made
+    decide(work, known, an_event("call.ended", at=later(35)), 0, later(35))
+    assert (ticket.status, ticket.handler, ticket.holder, ticket.live) == (TicketStatus.ACTIVE, "a01", None, False)
+    assert made.status is OfferStatus.WITHDRAWN
+    assert instructions_of(work) == ["call.ring", "call.ring", "call.cancel"]
+    assert "abandoned" not in types_of(work)
+    assert (ticket.handled_ms, ticket.handling_since) == (27_000, None)
+    rules.resolve(work, ticket, "a01", "已回电", None, later(600))
+    assert instructions_of(work)[-1] == "call.cancel"
+
+
+def test_what_remains_of_a_call_rings_nobody_and_fills_nobodys_hands() -> None:
+    work, known, ticket = _ringing()
+    decide(work, known, an_event("call.answered", at=later(3), agent="a01"), 0, later(3))
+    decide(work, known, an_event("call.ended", at=later(60)), 0, later(60))
+    rules.transfer_to_group(work, ticket, "a01", "sales", "跟进", later(61))
+    made = rules.offer(work, ticket, "a02", later(62), {})
+    assert instructions_of(work) == ["call.ring"]
+    assert held_by(ticket) is None
+    assert made.expires_at == later(62 + 300)
+    rules.give_back(work, ticket, made, OfferStatus.LAPSED, later(400))
+    assert instructions_of(work) == ["call.ring"]
+
+
+def test_the_time_before_the_switch_moved_the_call_is_handling_time_too() -> None:
+    work, known, ticket = _ringing()
+    decide(work, known, an_event("call.answered", at=later(3), agent="a01"), 0, later(3))
+    decide(work, known, an_event("call.transferred", at=later(13), to="8002"), 0, later(13))
+    assert ticket.handler == "a02"
+    rules.resolve(work, ticket, "a02", "", None, later(33))
+    assert ticket.handled_ms == 30_000
+
+
+def test_an_interaction_stays_on_its_site_and_channel() -> None:
+    work, known, _ticket = _ringing()
+    elsewhere = replace(an_event("call.ended", at=later(5)), source="/sites/night")
+    with pytest.raises(NotApplicable, match="other_site"):
+        decide(work, known, elsewhere, 0, later(5))
+    with pytest.raises(NotApplicable, match="other_channel"):
+        decide(work, known, an_event("chat.ended", at=later(5)), 0, later(5))
+    with pytest.raises(NotApplicable, match="other_channel"):
+        decide(work, known, an_event("email.received", text="x"), 0, later(5))
+    assert types_of(work) == ["opened", "queued", "offered"]
+
+
+def _asked_to_ring(work: Work, known: Known) -> str:
+    """The ring's id, as the store would know it again."""
+    ring = work.instructions[0].event
+    known.instructed[ring.id] = Instructed(ring.id, ring.data.ticket, None, ring.data.offer)  # type: ignore[attr-defined]
+    return str(ring.id)
+
+
+def test_a_phone_that_cannot_be_rung_gives_the_offer_back_at_once() -> None:
+    work, known, ticket = _ringing()
+    ring = _asked_to_ring(work, known)
+    decide(work, known, an_event("instruction.failed", at=later(1), instruction=ring, reason="busy"), 0, later(1))
+    assert ticket.status is TicketStatus.QUEUED
+    assert list(ticket.passed) == ["a01"]
+    assert [h.why for h in work.history if h.event.type == "kefu.ticket.lapsed"] == [{"reason": "ring_failed"}]
+
+
+def test_an_outcome_moves_only_what_was_asked_of_its_own_interaction() -> None:
+    work, known, _ticket = _ringing()
+    ring = _asked_to_ring(work, known)
+    decide(work, known, an_event("call.started", "another"), 0, NOON)
+    for instruction, interaction in [(ring, "another"), (str(an_id()), "i1"), ("no id", "i1")]:
+        with pytest.raises(NotApplicable, match="unknown_instruction"):
+            decide(work, known, an_event("instruction.done", interaction, instruction=instruction), 0, later(1))
+    assert work.outcomes == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "news", "after"),
+    [
+        ("pending", "sent", "sent"),
+        ("pending", "failed", "failed"),
+        ("sent", "failed", "failed"),
+        ("failed", "sent", "sent"),
+        ("delivered", "sent", "delivered"),
+        ("delivered", "failed", "delivered"),
+        ("sent", "read", "read"),
+        ("read", "delivered", "read"),
+    ],
+)
+def test_a_reply_whose_failure_was_mended_is_sent_and_late_news_changes_nothing(
+    before: str, news: str, after: str
+) -> None:
+    work, _known, ticket = _ringing()
+    message = Message(an_id(), "acme", ticket.id, NOON, "agent", "您好", "a01", state=before)
+    move_reply(work, ticket, message, news, later(1), cause="adapter")
+    assert work.message_states.get(message.id, before) == after
+    assert ("reply_failed" in types_of(work)) == (after == "failed")
+
+
+def test_whoever_writes_is_answered_where_they_wrote_from() -> None:
+    work, known = some_work(), nothing_known()
+    decide(work, known, an_event("message.left", "m1", text="x", contact={"phone": "13800138000"}), 0, NOON)
+    decide(
+        work,
+        known,
+        an_event("message.left", "m2", text="y", contact={"phone": "13800138000", "email": "stranger@example.com"}),
+        0,
+        NOON,
+    )
+    ticket = the_ticket(work)
+    assert (ticket.reply_phone, ticket.reply_email) == ("13800138000", None)
+    contact = known.contacts.contacts[ticket.contact]
+    assert contact.email is None
+    assert ("acme", "email", "stranger@example.com") not in known.contacts.by_key
+    rules.claim(work, ticket, "a01", later(1))
+    rules.reply(work, ticket, contact, "a01", "已处理", later(2))
+    assert work.wanted[-1].event.data.to == ContactAddress(phone="13800138000")
+
+
+def test_a_second_address_of_a_contact_is_answered_too() -> None:
+    work, known = some_work(), nothing_known()
+    for interaction, email in [("m1", "one@example.com"), ("m2", "two@example.com")]:
+        claim = {"external_id": "crm-1", "email": email}
+        decide(work, known, an_event("email.received", interaction, text="x", contact=claim), 0, NOON)
+        rules.claim(work, work.tickets[known.by_interaction[("acme", interaction)]], "a01", later(1))
+        rules.resolve(work, work.tickets[known.by_interaction[("acme", interaction)]], "a01", "", None, later(2))
+    first, second = work.tickets.values()
+    assert first.contact == second.contact
+    assert (first.reply_email, second.reply_email) == ("one@example.com", "two@example.com")
+
+
+def test_a_further_mail_of_a_thread_that_names_nobody_is_its_own_contacts() -> None:
+    work, known = some_work(), nothing_known()
+    decide(work, known, an_event("email.received", "m1", text="x", contact={"email": "w@example.com"}), 0, NOON)
+    decide(work, known, an_event("email.received", "m1", text="y"), 0, later(1))
+    assert len(known.contacts.contacts) == 1
+    assert len(work.messages) == 2
+
+
+def test_a_claimed_call_rings_the_agent_who_claims_it() -> None:
+    work, known = some_work(), nothing_known()
+    decide(work, known, an_event("call.started"), 0, NOON)
+    ticket = the_ticket(work)
+    rules.claim(work, ticket, "a02", later(1))
+    assert (ticket.status, ticket.holder) == (TicketStatus.OFFERED, "a02")
+    assert instructions_of(work) == ["call.ring"]
+
+
+def test_a_code_that_the_directory_does_not_name_is_other_in_public() -> None:
+    work, known = some_work(), nothing_known()
+    decide(work, known, an_event("chat.started"), 0, NOON)
+    ticket = the_ticket(work)
+    rules.claim(work, ticket, "a01", later(1))
+    rules.resolve(work, ticket, "a01", "", "13800138000", later(2))
+    assert work.history[-1].event.data.code == "other"  # type: ignore[attr-defined]
+    assert work.history[-1].why == {"code": "13800138000"}

@@ -7,9 +7,17 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
+from kefu_common.events.interactions import ContactClaim
+from kefu_common.ids import new_id
 from kefu_common.kafka import topics
 from kefu_common.kafka.dead_letters import REASON
+from kefu_common.kafka.dead_letters_cli import _replay
+from kefu_common.postgres.database import Database
+from kefu_common.settings import DatabaseSettings
+from kefu_routing.domain.identity import keys_of
+from kefu_routing.store import contacts
 from tests.conftest import World
 from tests.routing.service import Json, Routing, running, until
 
@@ -185,6 +193,12 @@ async def test_an_agent_whose_client_vanished_is_away_and_the_offer_goes_to_a_co
     assert changed["data"] == {"agent": "a01", "state": "away", "cause": "lease"}
     heartbeat = await routing.call("POST", "/v1/agents/a01/heartbeat", {}, agent="a01")
     assert heartbeat["state"] == "away"
+    await routing.sign_in("a01", lease_s=600)
+    back = json.loads((await routing.read(topics.AGENTS, 4))[-1].value)
+    assert (back["type"], back["data"]["state"]) == ("kefu.agent.presence_changed", "available")
+    await routing.call("PUT", "/v1/agents/a01/presence", {"state": "busy", "reason": "写总结"}, agent="a01")
+    again = await routing.raw("POST", "/v1/agents/a01/sign-in", {}, agent="a01")
+    assert (again.json()["state"], again.json()["reason"]) == ("busy", "写总结")
 
 
 async def test_the_seat_over_the_licence_is_refused_with_who_holds_them(routing: Routing) -> None:
@@ -305,3 +319,264 @@ async def shared(make_world: Callable[[], Awaitable[World]]) -> AsyncIterator[Ro
     async with running(await make_world()) as service:
         await service.set_up()
         yield service
+
+
+async def test_a_caller_is_not_hidden_behind_a_backlog_of_mails(routing: Routing, connect: Connect) -> None:
+    await routing.set_up(agents=1)
+    await routing.sign_in("a01")
+    await routing.call("PUT", "/v1/agents/a01/presence", {"state": "break"}, agent="a01")
+    await routing.tell("email.received", "m0", text="x", contact={"email": "w@example.com"})
+    mail = await routing.ticket("m0", "queued")
+    database = await connect("routing")
+    await database.execute(
+        "insert into tickets select (jsonb_populate_record(t, jsonb_build_object('id', gen_random_uuid(),"
+        " 'opened_at', t.opened_at - make_interval(secs => n)))).* from tickets t, generate_series(1, 800) n"
+        " where t.id = $1",
+        mail["id"],
+    )
+    await routing.call("PUT", "/v1/agents/a01/presence", {"state": "available"}, agent="a01")
+
+    async def full() -> bool | None:
+        return len((await routing.call("GET", "/v1/agents/a01/offers"))["items"]) == 5 or None
+
+    await until("the agent has as many mails as they may", full)
+    await routing.tell("call.started", "k1")
+    assert (await routing.ticket("k1", "offered"))["channel"] == "call"
+    assert (await routing.call("GET", "/v1/queues"))["items"][0]["waiting"] == 796
+    first = await routing.call("GET", "/v1/agents/a01/offers?limit=4")
+    second = await routing.call("GET", f"/v1/agents/a01/offers?limit=4&cursor={first['next']}")
+    assert [len(first["items"]), len(second["items"]), second["next"]] == [4, 2, None]
+
+
+async def test_who_has_open_tickets_stays_in_the_directory_and_a_ticket_of_a_group_that_is_gone_finds_another(
+    routing: Routing, connect: Connect
+) -> None:
+    await routing.set_up(agents=2)
+    more = {"id": "more", "name": "more", "leader": "a02", "agents": ["a02"], "sources": ["*"], "tiers": ["*"]}
+    await routing.call("POST", "/v1/groups", {**more, "categories": ["more"]}, expect=201)
+    plan = {"id": "shop", "site": "shop", "groups": ["sales"]}
+    await routing.call("PUT", "/v1/plans/shop", {**plan, "groups": ["sales", "more"]})
+    await routing.tell("chat.started", "c1", category="more")
+    ticket = await routing.ticket("c1", "queued")
+    await routing.call("PUT", "/v1/plans/shop", plan)
+    refused = await routing.call("DELETE", "/v1/groups/more", expect=409)
+    assert "open tickets" in refused["detail"]
+    await routing.sign_in("a02")
+    offered = await routing.ticket("c1", "offered")
+    await routing.call("DELETE", "/v1/groups/more", expect=409)
+    await routing.call("POST", f"/v1/offers/{offered['offer']}/accept", {}, agent="a02")
+    await routing.call("DELETE", "/v1/groups/more", expect=409)
+    sales = await routing.call("GET", "/v1/groups/sales")
+    await routing.call("PUT", "/v1/groups/sales", {**sales, "agents": ["a01"]})
+    await routing.call("PUT", "/v1/groups/more", {**more, "leader": "a01", "agents": ["a01"]})
+    await routing.call("POST", "/v1/agents/a02/sign-out", {}, agent="a02")
+    await routing.call("DELETE", "/v1/agents/a02", expect=409)
+    await routing.call("POST", f"/v1/tickets/{ticket['id']}/resolve", {"text": None, "code": None}, agent="a02")
+    await routing.call("DELETE", "/v1/groups/more", expect=204)
+    await routing.call("DELETE", "/v1/agents/a02", expect=204)
+
+    await routing.tell("chat.started", "c2")
+    await routing.ticket("c2", "queued")
+    database = await connect("routing")
+    await database.execute("update tickets set \"group\" = 'more' where interaction = 'c2'")
+
+    async def moved() -> bool | None:
+        return (await routing.ticket("c2"))["group"] == "sales" or None
+
+    await until("the ticket is in a group that exists", moved)
+
+
+async def test_a_reply_of_which_nothing_is_heard_in_time_failed(routing: Routing, connect: Connect) -> None:
+    await routing.set_up(agents=1)
+    await routing.sign_in("a01")
+    await routing.tell("chat.started", "c1")
+    ticket = await routing.ticket("c1", "offered")
+    await routing.call("POST", f"/v1/offers/{ticket['offer']}/accept", {}, agent="a01")
+    path = f"/v1/tickets/{ticket['id']}"
+    for text in ("一", "二"):
+        await routing.call("POST", f"{path}/reply", {"text": text, "attachments": None}, agent="a01")
+    database = await connect("routing")
+    said = await database.fetch("select id from instructions where message is not null order by id")
+    await routing.tell("instruction.delivered", "c1", instruction=str(said[0]["id"]))
+
+    async def states() -> list[str]:
+        return [m["state"] for m in (await routing.call("GET", f"{path}/messages"))["items"]]
+
+    async def is_delivered() -> bool | None:
+        return await states() == ["delivered", "pending"] or None
+
+    await until("the first is delivered", is_delivered)
+    await database.execute("update instructions set expires_at = now()")
+    await routing.process.timers.give_up_on_outcomes()
+    await routing.process.timers.give_up_on_outcomes()
+    assert await states() == ["delivered", "failed"]
+    history = await routing.call("GET", f"{path}/history")
+    failed = [e["data"]["cause"] for e in history["items"] if e["type"] == "kefu.ticket.reply_failed"]
+    assert failed == ["expired"]
+    numbers = [e["sequence"] for e in history["items"]]
+    assert numbers == sorted(numbers, reverse=True)
+    await routing.tell("instruction.done", "c1", instruction=str(said[1]["id"]))
+
+    async def is_sent_after_all() -> bool | None:
+        return await states() == ["delivered", "sent"] or None
+
+    await until("news that comes late still counts", is_sent_after_all)
+
+
+async def test_an_outcome_of_what_nobody_asked_is_set_aside_and_can_be_judged_anew(routing: Routing) -> None:
+    await routing.set_up(agents=1)
+    await routing.tell("chat.started", "c1")
+    event = await routing.tell("instruction.done", "c1", instruction=str(new_id()))
+    (letter,) = await routing.read(topics.dead_letters_of("routing"), 1)
+    assert dict(letter.headers)[REASON] == b"unknown_instruction"
+    settings = DatabaseSettings(
+        kafka=routing.world.kafka,
+        topic_prefix=routing.world.prefix,
+        postgres=SecretStr(routing.world.dsns["routing"]),
+    )
+    assert await _replay(settings, "routing", frozenset({"unknown_instruction"}), 1.0) == (1, 0)
+    again = await routing.read(topics.dead_letters_of("routing"), 2)
+    assert [json.loads(record.value)["id"] for record in again] == [str(event.id)] * 2
+
+
+async def test_the_same_contact_by_two_keys_is_changed_by_one_transaction_at_a_time(
+    routing_dsn: str,
+) -> None:
+    db = Database(routing_dsn, 4, "test")
+    await db.start()
+    claim = ContactClaim(email="w@example.com", phone="13800138000", external_id="crm-1")
+    now = datetime.now(UTC)
+    try:
+        async with db.transaction() as tx:
+            book = await contacts.open_book(tx, keys_of("acme", claim), new_id)
+            made = book.find_or_make("acme", claim, now)
+            await contacts.save(tx, list(book.changed.values()), book.new_keys)
+
+        async def another_names_them() -> None:
+            by_phone = ContactClaim(phone="13800138000", tier="gold")
+            async with db.transaction() as tx:
+                book = await contacts.open_book(tx, [("acme", "phone", "13800138000")], new_id)
+                book.find_or_make("acme", by_phone, now)
+                await contacts.save(tx, list(book.changed.values()), book.new_keys)
+
+        async with db.transaction() as tx:
+            book = await contacts.open_book(tx, [("acme", "email", "w@example.com")], new_id)
+            book.find_or_make("acme", ContactClaim(email="w@example.com", name="王芳"), now)
+            other = asyncio.create_task(another_names_them())
+            waiting = (
+                "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock'"
+                " and datname = current_database()"
+            )
+
+            async def waits() -> bool | None:
+                assert not other.done(), "it did not wait"
+                return await db.pool.fetchval(waiting) or None
+
+            await until("the other waits for the contact", waits)
+            await contacts.save(tx, list(book.changed.values()), book.new_keys)
+        await other
+        kept = (await contacts.load(db.pool, [made.id]))[made.id]
+        assert (kept.name, kept.tier) == ("王芳", "gold")
+    finally:
+        await db.stop()
+
+
+async def test_what_was_refused_is_refused_again_for_the_same_idempotency_key(routing: Routing) -> None:
+    await routing.set_up(agents=1)
+    await routing.tell("chat.started", "c1")
+    ticket = await routing.ticket("c1", "queued")
+    path, once = f"/v1/tickets/{ticket['id']}/claim", {"Idempotency_Key": "k1"}
+    first = await routing.raw("POST", path, {}, agent="a01", **once)
+    assert (first.status_code, first.json()["detail"]) == (409, "agent a01 is not available")
+    await routing.sign_in("a01")
+    again = await routing.raw("POST", path, {}, agent="a01", **once)
+    assert (again.status_code, again.json(), again.headers["content-type"]) == (
+        409,
+        first.json(),
+        "application/problem+json",
+    )
+
+
+async def test_the_newest_states_of_the_directory_are_published_twice(routing: Routing, connect: Connect) -> None:
+    await routing.set_up(agents=1)
+    key = await routing.call("POST", "/v1/keys", {"id": "k", "scopes": ["calls:write"], "sites": None}, expect=201)
+    changed = {"id": "k", "scopes": ["chats:write"], "sites": ["shop"]}
+    assert (await routing.call("PUT", "/v1/keys/k", changed))["scopes"] == ["chats:write"]
+    assert "key" not in await routing.call("GET", "/v1/keys/k")
+    await routing.call("PUT", "/v1/keys/k", {**changed, "sites": ["moon"]}, expect=422)
+    assert key["key"].startswith("kefu_acme_")
+    await routing.call("DELETE", "/v1/keys/k", expect=204)
+    database = await connect("routing")
+    objects = await database.fetchval("select count(*) from directory")
+    changes = await database.fetchval("select sum(version)::bigint from directory")
+    await database.execute("update directory set updated_at = now() - interval '2 minutes'")
+    await routing.process.timers.settle_directory()
+    await routing.process.timers.settle_directory()
+    records = [json.loads(r.value)["data"] for r in await routing.read(topics.DIRECTORY, changes + objects)]
+    last = {(r["kind"], r["object_id"]): (r["version"], r["deleted"]) for r in records}
+    assert last["key", "k"] == (3, True)
+    assert sum(r["object_id"] == "k" for r in records) == 4
+
+
+async def test_lists_of_the_directory_are_newest_first_page_by_page(shared: Routing) -> None:
+    for n in range(3):
+        await shared.call("POST", "/v1/calendars", {"id": f"page{n}", "name": "页"}, expect=201)
+    first = await shared.call("GET", "/v1/calendars?limit=2")
+    assert [c["id"] for c in first["items"]] == ["page2", "page1"]
+    second = await shared.call("GET", f"/v1/calendars?limit=2&cursor={first['next']}")
+    assert second["items"][0]["id"] == "page0"
+    operator = {"Authorization": "Bearer operator-key"}
+    accounts = (await shared.http.get("/v1/accounts", headers=operator)).json()
+    assert [a["id"] for a in accounts["items"]] == ["acme"]
+    assert (await shared.raw("GET", "/v1/accounts")).status_code == 403
+
+
+async def test_a_key_for_one_site_sees_no_contact_of_another(routing: Routing) -> None:
+    await routing.set_up(agents=1)
+    await routing.call("POST", "/v1/sites", {"id": "other", "name": "别处"}, expect=201)
+    await routing.tell("chat.started", "c1", contact={"name": "王芳"})
+    contact = (await routing.ticket("c1"))["contact"]
+    for site, status in [("shop", 200), ("other", 404)]:
+        key = {"id": f"k-{site}", "scopes": ["tickets:read"], "sites": [site]}
+        secret = (await routing.call("POST", "/v1/keys", key, expect=201))["key"]
+        answer = await routing.http.get(f"/v1/contacts/{contact}", headers={"Authorization": f"Bearer {secret}"})
+        assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "wrong"),
+    [
+        ("POST", "/v1/sites", {"id": "s", "name": "a\x00b"}, "name"),
+        (
+            "POST",
+            "/v1/plans",
+            {"id": "p", "site": "shop", "groups": ["sales"], "texts": {"welcome": "\x00"}},
+            "texts.welcome",
+        ),
+        ("PUT", "/v1/agents/a01/presence", {"state": "break", "reason": "\x00"}, "reason"),
+        ("GET", "/v1/tickets?interaction=%00", None, "interaction"),
+        ("GET", "/v1/sites?cursor=AA==", None, "cursor"),
+        ("GET", "/v1/sites?cursor=wrI=", None, "cursor"),
+    ],
+)
+async def test_a_text_that_the_database_cannot_hold_is_told_by_its_path(
+    shared: Routing, method: str, path: str, body: Json | None, wrong: str
+) -> None:
+    answer = await shared.raw(method, path, body, agent="a01")
+    assert answer.status_code == 422, answer.text
+    assert [e["path"] for e in answer.json()["errors"]] == [wrong]
+
+
+async def test_a_path_that_the_database_cannot_hold_leads_nowhere(shared: Routing) -> None:
+    assert (await shared.raw("GET", "/v1/sites/%00")).status_code == 404
+
+
+async def test_null_is_as_good_as_absent_where_nothing_is_required(shared: Routing) -> None:
+    site = {"id": "nulls", "name": "空", "time_zone": None, "calendar": None}
+    made = await shared.call("POST", "/v1/sites", site, expect=201)
+    assert made["time_zone"] == "Asia/Shanghai"
+    agent = {"id": "n1", "name": "空", "roles": None, "capacity": {"call": None, "chat": 2}}
+    made = await shared.call("POST", "/v1/agents", agent, expect=201)
+    assert (made["roles"], made["capacity"]) == (["agent"], {"call": 1, "chat": 2, "email": 5})
+    refused = await shared.call("POST", "/v1/sites", {"id": "s", "name": None}, expect=422)
+    assert [e["path"] for e in refused["errors"]] == ["name"]

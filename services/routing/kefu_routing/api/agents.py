@@ -3,11 +3,12 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
 from kefu_common.events.agents import AgentPresenceChanged, AgentSignedIn, AgentSignedOut
 from kefu_common.events.words import PresenceState
+from kefu_common.given import NO_NUL, Given
 from kefu_common.http import problems
 from kefu_common.http.auth import Principal
 from kefu_common.http.lists import Page
@@ -15,6 +16,7 @@ from kefu_common.ids import new_id
 from kefu_common.postgres.database import Connection
 from kefu_routing.api.context import (
     Answer,
+    Empty,
     Service,
     Who,
     acting_agent,
@@ -37,27 +39,17 @@ router = APIRouter(prefix="/v1", tags=["agents"])
 _ERRORS = problems.declared(400, 401, 403, 404, 409, 422, 503)
 
 
-class SignIn(BaseModel):
+class SignIn(Given):
     """Without a sign of life for `lease_s` seconds the agent is away; 0: no lease."""
-
-    model_config = ConfigDict(extra="forbid")
 
     lease_s: int = Field(default=30, ge=0, le=86_400)
 
 
-class SetPresence(BaseModel):
+class SetPresence(Given):
     """What the agent does from now on."""
 
-    model_config = ConfigDict(extra="forbid")
-
     state: PresenceState
-    reason: Annotated[str, Field(max_length=200)] | None = None
-
-
-class Empty(BaseModel):
-    """A command without words."""
-
-    model_config = ConfigDict(extra="forbid")
+    reason: Annotated[str, StringConstraints(max_length=200, pattern=NO_NUL)] | None = None
 
 
 @router.post("/agents/{id}/sign-in", responses=_ERRORS)
@@ -69,18 +61,18 @@ async def sign_in(id: str, request: Request, who: Who, service: Service) -> Resp
         await directory_store.lock_account(tx, who.account)
         directory = await _of_agent(tx, service, who, id)
         holders = await seats.signed_in(tx, who.account)
-        if id in holders:
-            state = PresenceState(str((await _presence(tx, who.account, id))["state"]))
-            state = PresenceState.AVAILABLE if state is PresenceState.AWAY else state
-        elif len(holders) >= directory.account.licensed_seats:
-            licensed = directory.account.licensed_seats
+        before = await seats.lock(tx, [(who.account, id)])
+        state = before[who.account, id].state
+        if state is not None and state is not PresenceState.AWAY:
+            await seats.renew_lease(tx, who.account, id, body.lease_s)
+            return Answer(await _presence(tx, who.account, id))
+        licensed = directory.account.licensed_seats
+        if state is None and len(holders) >= licensed:
             raise problems.Conflict(f"all {licensed} licensed seats are taken", licensed=licensed, holders=holders)
-        else:
-            state = PresenceState.AVAILABLE
-        await seats.set_state(tx, who.account, id, state, None, body.lease_s)
+        await seats.set_state(tx, who.account, id, PresenceState.AVAILABLE, None, body.lease_s)
         work = Work({who.account: directory}, new_id)
-        if id not in holders:
-            work.agent_did(who.account, id, AgentSignedIn, now(), trace_of(request), state=state)
+        event = AgentSignedIn if state is None else AgentPresenceChanged
+        work.agent_did(who.account, id, event, now(), trace_of(request), state=PresenceState.AVAILABLE)
         await store.save(tx, work)
         return Answer(await _presence(tx, who.account, id), groups=_groups_of(directory, id))
 
@@ -95,15 +87,14 @@ async def sign_out(id: str, request: Request, who: Who, service: Service) -> Res
     async def command(tx: Connection) -> Answer:
         await directory_store.lock_account(tx, who.account)
         directory = await _of_agent(tx, service, who, id)
-        was_in = id in await seats.signed_in(tx, who.account)
-        await seats.lock(tx, [(who.account, id)])
+        before = await seats.lock(tx, [(who.account, id)])
         await seats.set_state(tx, who.account, id, None, None, None)
-        groups = await take_offers_back(tx, service.directories, who.account, id, now())
-        if was_in:
-            work = Work({who.account: directory}, new_id)
+        work = Work({who.account: directory}, new_id)
+        await take_offers_back(tx, work, [(who.account, id)], now())
+        if before[who.account, id].state is not None:
             work.agent_did(who.account, id, AgentSignedOut, now(), trace_of(request))
-            await store.save(tx, work)
-        return Answer(await _presence(tx, who.account, id), groups=frozenset(groups))
+        await store.save(tx, work)
+        return Answer(await _presence(tx, who.account, id), groups=frozenset(work.groups_to_assign))
 
     return await run(request, who, service, body, command)
 
@@ -129,19 +120,17 @@ async def set_presence(id: str, request: Request, who: Who, service: Service) ->
 
     async def command(tx: Connection) -> Answer:
         directory = await _of_agent(tx, service, who, id)
-        locked = await seats.lock(tx, [(who.account, id)])
-        seat = locked.get((who.account, id))
-        if seat is None or seat.state is None:
+        before = (await seats.lock(tx, [(who.account, id)]))[who.account, id]
+        if before.state is None:
             raise problems.Conflict(f"the agent {id} is not signed in", possible=["sign-in"])
         await seats.set_state(tx, who.account, id, body.state, body.reason, None)
-        groups = _groups_of(directory, id)
+        work = Work({who.account: directory}, new_id)
         if body.state is not PresenceState.AVAILABLE:
-            groups |= await take_offers_back(tx, service.directories, who.account, id, now())
-        if body.state is not seat.state:
-            work = Work({who.account: directory}, new_id)
+            await take_offers_back(tx, work, [(who.account, id)], now())
+        if body.state is not before.state:
             work.agent_did(who.account, id, AgentPresenceChanged, now(), trace_of(request), state=body.state)
-            await store.save(tx, work)
-        return Answer(await _presence(tx, who.account, id), groups=groups)
+        await store.save(tx, work)
+        return Answer(await _presence(tx, who.account, id), groups=_groups_of(directory, id) | work.groups_to_assign)
 
     return await run(request, who, service, body, command)
 
@@ -154,8 +143,8 @@ async def open_offers(id: str, page: Annotated[Page, Query()], who: Who, service
         directory = await directory_of(tx, service, who)
         if id not in directory.agents:
             raise problems.NotFound(f"there is no agent {id}")
-        rows = await seats.open_offers(tx, who.account, id)
-    return respond(Answer({"items": [dict(r) for r in rows[: page.limit]], "next": None}))
+        rows = await seats.open_offers(tx, who.account, id, page.after_id(), page.limit + 1)
+    return respond(Answer(page.of([dict(r) for r in rows], lambda offer: offer["id"])))
 
 
 @router.get("/sites/{id}/availability", responses=_ERRORS)
@@ -180,19 +169,19 @@ async def availability(id: str, who: Who, service: Service) -> Response:
 
 
 @router.get("/queues", responses=_ERRORS)
-async def list_queues(who: Who, service: Service) -> Response:
-    """Per group: how many tickets wait that could be offered now, and how long the oldest has waited."""
+async def list_queues(page: Annotated[Page, Query()], who: Who, service: Service) -> Response:
+    """Per group, by id: how many tickets wait that could be offered now, and how long the oldest has waited."""
     who.need("tickets:read")
     at = now()
     rows = {r["group"]: r for r in await queues.lengths(service.db.pool, who.account, at)}
     async with service.db.transaction() as tx:
         directory = await directory_of(tx, service, who)
     items = []
-    for group in sorted(directory.groups):
+    for group in sorted(g for g in directory.groups if g > (page.after() or "")):
         row = rows.get(group)
         oldest_s = round(max(0.0, (at - row["oldest"]).total_seconds()), 3) if row else 0.0
         items.append({"group": group, "waiting": row["waiting"] if row else 0, "oldest_wait_s": oldest_s})
-    return respond(Answer({"items": items, "next": None}))
+    return respond(Answer(page.of(items, lambda queue: queue["group"])))
 
 
 async def _of_agent(tx: Connection, service: Service, who: Principal, id: str) -> AccountDirectory:

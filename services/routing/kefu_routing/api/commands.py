@@ -6,11 +6,12 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from starlette.responses import Response
 
 from kefu_common.events.directory import ObjectId
 from kefu_common.events.words import PresenceState, TicketStatus
+from kefu_common.given import NO_NUL, Given
 from kefu_common.http import problems
 from kefu_common.http.auth import Principal
 from kefu_common.ids import new_id
@@ -18,6 +19,7 @@ from kefu_common.postgres.database import Connection
 from kefu_routing.api import shown
 from kefu_routing.api.context import (
     Answer,
+    Empty,
     Service,
     Who,
     acting_agent,
@@ -38,38 +40,30 @@ from kefu_routing.store import work as store
 router = APIRouter(prefix="/v1", tags=["tickets"])
 _ERRORS = problems.declared(400, 401, 403, 404, 409, 412, 413, 415, 422, 503)
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=50_000, pattern=r"^[^\x00]*$")]
-Reason = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=50_000, pattern=NO_NUL)]
+Reason = Annotated[str, StringConstraints(max_length=500, pattern=NO_NUL)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Empty(_Body):
-    """A command without words."""
-
-
-class Decline(_Body):
+class Decline(Given):
     """Why the agent refuses."""
 
     reason: Reason | None = None
 
 
-class Reply(_Body):
+class Reply(Given):
     """What the contact is answered."""
 
     text: Text
     attachments: Annotated[list[str], Field(max_length=0)] = []
 
 
-class WriteNote(_Body):
+class WriteNote(Given):
     """What colleagues should know."""
 
     text: Text
 
 
-class TransferTo(_Body):
+class TransferTo(Given):
     """Either an agent or a group."""
 
     agent: ObjectId | None = None
@@ -82,17 +76,17 @@ class TransferTo(_Body):
         return self
 
 
-class Transfer(_Body):
+class Transfer(Given):
     """To whom, and why."""
 
     to: TransferTo
     reason: Reason = ""
 
 
-class Resolve(_Body):
+class Resolve(Given):
     """How it ended; `code` is a resolution code."""
 
-    text: Annotated[str, StringConstraints(max_length=50_000, pattern=r"^[^\x00]*$")] = ""
+    text: Annotated[str, StringConstraints(max_length=50_000, pattern=NO_NUL)] = ""
     code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
 
 
@@ -247,6 +241,7 @@ async def _at(
     expected = expected_version(request)
     if expected is not None and expected != locked.sequence:
         raise problems.PreconditionFailed("somebody else changed the ticket; read it again")
+    request.scope["kefu.ticket"] = str(id)
     locked.traceparent = trace_of(request) or locked.traceparent
     wanted = offer_id or locked.offer
     offers = await tickets.offers_of(tx, [wanted] if wanted else [])

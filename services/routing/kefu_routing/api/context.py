@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from kefu_common.given import Given
 from kefu_common.http import problems
 from kefu_common.http.auth import Principal, principal
 from kefu_common.http.observed import traceparent
@@ -22,6 +23,10 @@ from kefu_routing.store.directory import DirectoryCache
 M = TypeVar("M", bound=BaseModel)
 GroupKey = tuple[str, str]
 MAX_BODY = 1024 * 1024
+
+
+class Empty(Given):
+    """A command without words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +165,22 @@ async def _once(
         if first["body_hash"] != hashed:
             raise problems.Invalid([("Idempotency-Key", "this key was used with another body")])
         headers = {"ETag": f'"{first["etag"]}"'} if first["etag"] is not None else None
-        return Response(first["body"], first["status"], headers, "application/json"), Answer(None)
-    answer = await command(tx)
-    response = respond(answer)
+        kind = "application/json" if first["status"] < 400 else problems.CONTENT_TYPE
+        return Response(first["body"], first["status"], headers, kind), Answer(None)
+    try:
+        # A savepoint: what is refused leaves nothing behind but the refusal, which is an answer like any other.
+        async with tx.transaction():
+            answer = await command(tx)
+        response = respond(answer)
+    except problems.Problem as refused:
+        if refused.status >= 500:
+            raise
+        answer, response = Answer(None), problems.respond(refused)
     await tx.execute(
         "update first_answers set status = $5, body = $6, etag = $7"
         " where account = $1 and caller = $2 and path = $3 and key = $4",
         *place,
-        answer.status,
+        response.status_code,
         bytes(response.body),
         answer.etag,
     )

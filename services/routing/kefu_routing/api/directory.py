@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BaseModel, Field, field_validator
 from starlette.responses import Response
 
 from kefu_common.events.directory import (
@@ -18,12 +18,14 @@ from kefu_common.events.directory import (
     Plan,
     Site,
 )
+from kefu_common.given import Given
 from kefu_common.http import problems
 from kefu_common.http.auth import SCOPES, hash_key, new_key
-from kefu_common.http.lists import Page, cursor_after
+from kefu_common.http.lists import Page
 from kefu_common.postgres.database import Connection
 from kefu_routing.api.context import (
     Answer,
+    Command,
     Service,
     Who,
     body_of,
@@ -41,10 +43,8 @@ router = APIRouter(prefix="/v1", tags=["directory"])
 _ERRORS = problems.declared(400, 401, 403, 404, 409, 412, 413, 415, 422, 503)
 
 
-class NewKey(BaseModel):
-    """A key to be made."""
-
-    model_config = ConfigDict(extra="forbid")
+class KeyTerms(Given):
+    """What a key may do, until when, and for which adapter it stands."""
 
     id: ObjectId
     adapter: ObjectId | None = None
@@ -82,11 +82,15 @@ async def create_account(request: Request, who: Who, service: Service) -> Respon
             raise problems.Conflict(f"the account {body.id} exists") from None
         return Answer({**body.model_dump(mode="json"), "keys": {"admin": secret}}, 201, "1")
 
-    # The answer holds a secret that is never stored, so an Idempotency-Key cannot repeat it.
-    async with service.db.transaction() as tx:
-        answer = await command(tx)
-    service.committed(set())
-    return respond(answer)
+    return await _with_secret(service, command)
+
+
+@router.get("/accounts", responses=_ERRORS)
+async def list_accounts(page: Annotated[Page, Query()], who: Who, service: Service) -> Response:
+    """All accounts, newest first (operator's key)."""
+    who.need_operator()
+    rows = await store.accounts(service.db.pool, page.after_number(), page.limit + 1)
+    return respond(Answer(page.of(rows, lambda row: row["number"], lambda row: row["body"])))
 
 
 @router.get("/accounts/{id}", responses=_ERRORS)
@@ -119,10 +123,8 @@ def _add_resource(path: str, kind: Kind, model: type[DirectoryObject]) -> None:
     @router.get(f"/{path}", responses=_ERRORS, name=f"list_{path}", tags=tags)
     async def list_objects(page: Annotated[Page, Query()], who: Who, service: Service) -> Response:
         who.need("directory:read")
-        rows = await store.page(service.db.pool, who.account, kind, page.after(), page.limit + 1)
-        items = [_shown(r["body"]) for r in rows[: page.limit]]
-        following = cursor_after(rows[page.limit - 1]["id"]) if len(rows) > page.limit else None
-        return respond(Answer({"items": items, "next": following}))
+        rows = await store.page(service.db.pool, who.account, kind, page.after_number(), page.limit + 1)
+        return respond(Answer(page.of(rows, lambda row: row["number"], lambda row: _shown(row["body"]))))
 
     @router.get(f"/{path}/{{id}}", responses=_ERRORS, name=f"read_{kind}", tags=tags)
     async def read_object(id: str, who: Who, service: Service) -> Response:
@@ -153,26 +155,62 @@ def _add_resource(path: str, kind: Kind, model: type[DirectoryObject]) -> None:
         return await _change(request, who, service, who.account, kind, body)
 
 
-@router.post("/keys", status_code=201, responses=_ERRORS, openapi_extra=_documented(NewKey))
+@router.post("/keys", status_code=201, responses=_ERRORS, openapi_extra=_documented(KeyTerms))
 async def create_key(request: Request, who: Who, service: Service) -> Response:
     """Make an API key. The key itself is shown once, here; the directory keeps its hash."""
     who.need("directory:write")
-    wanted = await body_of(request, NewKey)
+    wanted = await body_of(request, KeyTerms)
     secret = new_key(who.account)
     body = ApiKey(**wanted.model_dump(), hash=hash_key(secret))
-    async with service.db.transaction() as tx:
+
+    async def command(tx: Connection) -> Answer:
         await store.lock_account(tx, who.account)
-        directory = await directory_of(tx, service, who)
-        missing = [s for s in wanted.sites or [] if s not in directory.sites]
-        if missing:
-            raise problems.Invalid([("sites", f"there is no site {missing[0]}")])
+        await _need_sites(tx, service, who, wanted)
         try:
             version = await store.add(tx, who.account, "key", body, trace_of(request))
         except store.Exists:
             raise problems.Conflict(f"the key {body.id} exists") from None
+        return Answer({**_shown(body.model_dump(mode="json")), "key": secret}, 201, str(version))
+
+    return await _with_secret(service, command)
+
+
+@router.put("/keys/{id}", responses=_ERRORS, openapi_extra=_documented(KeyTerms))
+async def change_key(id: str, request: Request, who: Who, service: Service) -> Response:
+    """Change what a key may do, or when it ends; the key itself stays."""
+    who.need("directory:write")
+    wanted = await body_of(request, KeyTerms, id=id)
+
+    async def command(tx: Connection) -> Answer:
+        await store.lock_account(tx, who.account)
+        await _need_sites(tx, service, who, wanted)
+        known = await store.get(tx, who.account, "key", id)
+        if known is None:
+            raise problems.NotFound(f"there is no key {id}")
+        body = ApiKey(**wanted.model_dump(), hash=known[0]["hash"])
+        version = await _put(tx, request, who.account, "key", body)
+        return Answer(_shown(body.model_dump(mode="json")), etag=str(version))
+
+    return await run(request, who, service, wanted, command)
+
+
+async def _with_secret(service: Service, command: Command) -> Response:
+    """Run a command whose answer holds a secret that is never stored, so that no Idempotency-Key could repeat it.
+
+    Whoever lost the answer deletes the key, and makes another.
+    """
+    async with service.db.transaction() as tx:
+        answer = await command(tx)
     service.committed(set())
-    shown = {**_shown(body.model_dump(mode="json")), "key": secret}
-    return respond(Answer(shown, 201, str(version)))
+    return respond(answer)
+
+
+async def _need_sites(tx: Connection, service: Service, who: Who, wanted: KeyTerms) -> None:
+    directory = await directory_of(tx, service, who)
+    named = enumerate(wanted.sites or [])
+    missing = [(f"sites.{i}", f"there is no site {site}") for i, site in named if site not in directory.sites]
+    if missing:
+        raise problems.Invalid(missing)
 
 
 def _shown(body: dict[str, Any]) -> dict[str, Any]:
@@ -207,17 +245,24 @@ async def _change(
     async def command(tx: Connection) -> Answer:
         try:
             await store.lock_account(tx, account)
-            if kind != "account":
-                await _need_whole(tx, service, who, body)
-            version = await store.put(tx, account, kind, body, expected_version(request), trace_of(request))
         except store.Missing:
             raise problems.NotFound(f"there is no {kind} {body.id}") from None
-        except store.VersionChanged:
-            raise problems.PreconditionFailed(f"somebody else changed the {kind} {body.id}; read it again") from None
+        if kind != "account":
+            await _need_whole(tx, service, who, body)
+        version = await _put(tx, request, account, kind, body)
         groups = await _follow_up(tx, account, body)
         return Answer(body.model_dump(mode="json"), etag=str(version), groups=groups)
 
     return await run(request, who, service, body, command)
+
+
+async def _put(tx: Connection, request: Request, account: str, kind: Kind, body: DirectoryObject) -> int:
+    try:
+        return await store.put(tx, account, kind, body, expected_version(request), trace_of(request))
+    except store.Missing:
+        raise problems.NotFound(f"there is no {kind} {body.id}") from None
+    except store.VersionChanged:
+        raise problems.PreconditionFailed(f"somebody else changed the {kind} {body.id}; read it again") from None
 
 
 async def _delete(request: Request, who: Who, service: Service, kind: Kind, id: str) -> Response:
@@ -229,6 +274,8 @@ async def _delete(request: Request, who: Who, service: Service, kind: Kind, id: 
             raise problems.Conflict(f"the {kind} {id} is still used", used_by=users)
         if kind == "agent" and id in await seats.signed_in(tx, who.account):
             raise problems.Conflict(f"the agent {id} is signed in")
+        if kind in ("agent", "group") and await queues.is_used(tx, who.account, **{kind: id}):
+            raise problems.Conflict(f"the {kind} {id} still has open tickets")
         try:
             await store.delete(tx, who.account, kind, id, expected_version(request), trace_of(request))
         except store.Missing:

@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+import asyncpg
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from kefu_common.events.words import TicketStatus
 from kefu_common.http import problems
 from kefu_common.http.auth import Principal
-from kefu_common.http.lists import Page, cursor_after
+from kefu_common.http.lists import Page
 from kefu_common.postgres.database import Reader
 from kefu_routing.api import shown
 from kefu_routing.api.context import Answer, Service, Who, respond
@@ -44,8 +45,8 @@ async def list_tickets(page: Annotated[TicketPage, Query()], who: Who, service: 
         page.contact,
         page.interaction,
     )
-    found = await lists.tickets(service.db.pool, wanted, _uuid(page.after()), page.limit + 1)
-    return _page([shown.ticket(t) for t in found], page.limit)
+    found = await lists.tickets(service.db.pool, wanted, page.after_id(), page.limit + 1)
+    return respond(Answer(page.of(found, lambda ticket: ticket.id, shown.ticket)))
 
 
 @router.get("/tickets/{id}", responses=_ERRORS)
@@ -57,26 +58,18 @@ async def read_ticket(id: UUID, who: Who, service: Service) -> Response:
 
 @router.get("/tickets/{id}/history", responses=_ERRORS)
 async def read_history(id: UUID, page: Annotated[Page, Query()], who: Who, service: Service) -> Response:
-    """Everything that happened to the ticket and why it was decided so, oldest first; notes with their text."""
+    """Everything that happened to the ticket and why it was decided so, newest first; notes with their text."""
     await _ticket(service.db.pool, who, id)
-    after = page.after()
-    if after is not None and not after.isdigit():
-        raise problems.Invalid([("cursor", "expected a cursor from an earlier answer")])
-    rows = await lists.history(service.db.pool, id, int(after or 0), page.limit + 1)
-    notes = {str(n["id"]): n["text"] for n in await conversation.notes_of_ticket(service.db.pool, id)}
-    items = [
-        {
-            "sequence": row["sequence"],
-            "type": row["type"],
-            "at": row["at"],
-            "data": row["data"],
-            "why": row["why"],
-            "text": notes.get((row["why"] or {}).get("note", "")),
-        }
-        for row in rows
-    ]
-    following = cursor_after(str(items[page.limit - 1]["sequence"])) if len(items) > page.limit else None
-    return respond(Answer({"items": items[: page.limit], "next": following}))
+    before = page.after_number(most=2**31 - 1)
+    rows = await lists.history(service.db.pool, id, before, page.limit + 1)
+    named = [note for row in rows if (note := (row["why"] or {}).get("note")) is not None]
+    notes = await conversation.notes(service.db.pool, named)
+
+    def entry(row: asyncpg.Record) -> dict[str, Any]:
+        text = notes.get((row["why"] or {}).get("note", ""))
+        return {name: row[name] for name in ("sequence", "type", "at", "data", "why")} | {"text": text}
+
+    return respond(Answer(page.of(rows, lambda row: row["sequence"], entry)))
 
 
 @router.get("/tickets/{id}/messages", responses=_ERRORS)
@@ -84,17 +77,18 @@ async def read_messages(id: UUID, page: Annotated[Page, Query()], who: Who, serv
     """The conversation, oldest first. Notes are never part of it."""
     await _ticket(service.db.pool, who, id)
     found = await conversation.of_ticket(service.db.pool, id, _place(page.after()), page.limit + 1)
-    last = found[page.limit - 1] if len(found) > page.limit else None
-    following = cursor_after(f"{last.at.isoformat()} {last.id}") if last else None
-    return respond(Answer({"items": [shown.message(m) for m in found[: page.limit]], "next": following}))
+    return respond(Answer(page.of(found, lambda message: f"{message.at.isoformat()} {message.id}", shown.message)))
 
 
 @router.get("/contacts/{id}", responses=_ERRORS)
 async def read_contact(id: UUID, who: Who, service: Service) -> Response:
-    """One contact."""
+    """One contact; a key for some sites sees those who have a ticket on one of them."""
     who.need("tickets:read")
     found = (await contacts.load(service.db.pool, [id])).get(id)
-    if found is None or found.account != who.account:
+    is_seen = found is not None and found.account == who.account
+    if is_seen and who.sites is not None:
+        is_seen = await contacts.is_seen_on(service.db.pool, who.account, id, sorted(who.sites))
+    if found is None or not is_seen:
         raise problems.NotFound(f"there is no contact {id}")
     return respond(Answer(shown.contact(found)))
 
@@ -107,21 +101,9 @@ async def _ticket(tx: Reader, who: Principal, id: UUID) -> Ticket:
     return found
 
 
-def _page(items: list[dict[str, Any]], limit: int) -> Response:
-    following = cursor_after(str(items[limit - 1]["id"])) if len(items) > limit else None
-    return respond(Answer({"items": items[:limit], "next": following}))
-
-
 def _place(text: str | None) -> tuple[datetime, UUID] | None:
     try:
         at, _, id = (text or "").partition(" ")
         return None if text is None else (datetime.fromisoformat(at).astimezone(UTC), UUID(id))
-    except ValueError:
-        raise problems.Invalid([("cursor", "expected a cursor from an earlier answer")]) from None
-
-
-def _uuid(text: str | None) -> UUID | None:
-    try:
-        return None if text is None else UUID(text)
     except ValueError:
         raise problems.Invalid([("cursor", "expected a cursor from an earlier answer")]) from None

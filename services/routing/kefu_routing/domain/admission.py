@@ -8,7 +8,7 @@ from typing import Literal
 from kefu_common.events.directory import Group
 from kefu_common.events.words import Channel
 from kefu_routing.domain import hours
-from kefu_routing.domain.model import LIVE_CHANNELS, AccountDirectory
+from kefu_routing.domain.model import LIVE_CHANNELS, AccountDirectory, Ticket
 
 Refusal = Literal["closed", "source", "tier", "no_plan"]
 
@@ -45,6 +45,11 @@ def admit(
     if refused is None and channel in LIVE_CHANNELS and ready_at > now:
         refused = "closed"
     return Admission(refused, None if refused else group, ready_at)
+
+
+def group_for(directory: AccountDirectory, ticket: Ticket) -> str | None:
+    """The group that a ticket goes to as the directory stands now; None when none serves it."""
+    return _group_for(directory, ticket.site, ticket.source, ticket.category, ticket.tier)[1]
 
 
 def opens_at(directory: AccountDirectory, site: str, now: datetime) -> datetime:

@@ -33,6 +33,8 @@ class Waiting:
     since: datetime
     strategy: Strategy
     passed: Mapping[str, datetime]
+    takes_capacity: bool = True
+    """False for what remains of a call or chat that is over."""
 
 
 @dataclass(slots=True)
@@ -105,7 +107,8 @@ def assign(waiting: Sequence[Waiting], agents: Sequence[Candidate], now: datetim
             "chosen": winner.agent,
         }
         decisions.append(Decision(ticket.ticket, winner.agent, why))
-        winner.held[ticket.channel] = winner.held.get(ticket.channel, 0) + 1
+        if ticket.takes_capacity:
+            winner.held[ticket.channel] = winner.held.get(ticket.channel, 0) + 1
         winner.offers_today += 1
         winner.last_offer_at = now
     return decisions
@@ -116,7 +119,7 @@ def _sift(ticket: Waiting, present: Sequence[Candidate], now: datetime) -> tuple
     ruled_out: dict[str, RuledOut] = {}
     for candidate in present:
         passed = ticket.passed.get(candidate.agent)
-        if not candidate.has_room_for(ticket.channel):
+        if ticket.takes_capacity and not candidate.has_room_for(ticket.channel):
             ruled_out[candidate.agent] = RuledOut.AT_CAPACITY
         elif passed is not None and now - passed < timedelta(seconds=PASS_S):
             ruled_out[candidate.agent] = RuledOut.PASSED

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from kefu_common.events.interactions import ContactClaim
 from kefu_routing.domain.model import Contact
 
-Key = tuple[str, str, str]
-"""Account, kind (external, email, phone), value."""
+Kind = Literal["external", "email", "phone"]
+Key = tuple[str, Kind, str]
+"""Account, kind, value."""
 
 
 def keys_of(account: str, claim: ContactClaim) -> list[Key]:
@@ -38,38 +40,53 @@ class ContactBook:
         """The contact of a claim, made if unknown, with what the claim says filled in.
 
         By external id; without one by e-mail, then phone. A new external id takes over a contact that has none and
-        shares an address; two different external ids are never one contact.
+        shares an address; two different external ids are never one contact. Whoever is known by an address alone may
+        be a stranger who typed it: then nothing that is known is replaced, and a phone number brings no e-mail address.
         """
         if claim is None:
             return self._make(account, now)
         keys = keys_of(account, claim)
-        contact = self._known(keys, claim.external_id) or self._make(account, now)
-        self._fill_in(contact, claim)
+        known, by = self._known(keys, claim.external_id)
+        contact = known or self._make(account, now)
+        is_vouched_for = known is None or claim.external_id is not None
+        taken_over = {kind for kind in _KINDS if is_vouched_for or kind == by or _may_bring(contact, by, kind)}
+        self._fill_in(contact, claim, taken_over, is_vouched_for)
         for key in keys:
-            if key not in self.by_key:
+            if key not in self.by_key and key[1] in taken_over:
                 self.by_key[key] = self.new_keys[key] = contact.id
         return contact
 
-    def _known(self, keys: list[Key], external_id: str | None) -> Contact | None:
+    def _known(self, keys: list[Key], external_id: str | None) -> tuple[Contact | None, Kind | None]:
         for key in keys:
             contact = self.contacts.get(self.by_key[key]) if key in self.by_key else None
             if contact is None:
                 continue
             if key[1] == "external" or external_id is None or contact.external_id in (None, external_id):
-                return contact
-        return None
+                return contact, key[1]
+        return None, None
 
     def _make(self, account: str, now: datetime) -> Contact:
         contact = Contact(self.new_id(), account, now)
         self.contacts[contact.id] = self.changed[contact.id] = contact
         return contact
 
-    def _fill_in(self, contact: Contact, claim: ContactClaim) -> None:
+    def _fill_in(self, contact: Contact, claim: ContactClaim, taken_over: set[Kind], is_vouched_for: bool) -> None:
         before = (contact.external_id, contact.name, contact.phone, contact.email, contact.tier)
         contact.external_id = contact.external_id or claim.external_id or None
-        contact.name = claim.name or contact.name
-        contact.phone = claim.phone or contact.phone
-        contact.email = claim.email or contact.email
+        if is_vouched_for or contact.name is None:
+            contact.name = claim.name or contact.name
+        if "phone" in taken_over:
+            contact.phone = claim.phone or contact.phone
+        if "email" in taken_over:
+            contact.email = claim.email or contact.email
         contact.tier = claim.tier or contact.tier
         if before != (contact.external_id, contact.name, contact.phone, contact.email, contact.tier):
             self.changed[contact.id] = contact
+
+
+_KINDS: tuple[Kind, ...] = ("external", "email", "phone")
+
+
+def _may_bring(contact: Contact, by: Kind | None, kind: Kind) -> bool:
+    """Whether a contact known by one address gets another one: a phone number may be added, never replaced."""
+    return by == "email" and kind == "phone" and contact.phone is None

@@ -7,12 +7,21 @@ from uuid import UUID
 from kefu_common.events import interactions as said
 from kefu_common.events import tickets as happened
 from kefu_common.events.envelope import Event
-from kefu_common.events.interactions import InteractionData
+from kefu_common.events.interactions import ContactClaim, InteractionData
 from kefu_common.events.messages import MessageWanted
 from kefu_common.events.words import Channel, Occasion, TicketStatus
 from kefu_routing.domain import admission, ticket
 from kefu_routing.domain.identity import ContactBook
-from kefu_routing.domain.model import LIVE_CHANNELS, AccountDirectory, Contact, Message, Offer, OfferStatus, Ticket
+from kefu_routing.domain.model import (
+    LIVE_CHANNELS,
+    AccountDirectory,
+    Contact,
+    Instructed,
+    Message,
+    Offer,
+    OfferStatus,
+    Ticket,
+)
 from kefu_routing.domain.work import Work
 
 STARTS: dict[type[InteractionData], Channel] = {
@@ -45,8 +54,8 @@ class Known:
     by_interaction: dict[Interaction, UUID] = field(default_factory=dict)
     joinable: dict[tuple[str, UUID, str, Channel], UUID] = field(default_factory=dict)
     """The newest open ticket by account, contact, site and channel, for channels that join."""
-    reply_of: dict[UUID, Message] = field(default_factory=dict)
-    """The reply that an instruction carries."""
+    instructed: dict[UUID, Instructed] = field(default_factory=dict)
+    """The instructions that outcomes name, as far as they are known."""
     open_of_contact: dict[UUID, list[UUID]] = field(default_factory=dict)
 
 
@@ -59,41 +68,74 @@ def decide(work: Work, known: Known, event: Event[InteractionData], partition: i
     """Apply one event.
 
     Raises:
-        NotApplicable: `unknown_site`, `no_start` or `answered_elsewhere`.
+        NotApplicable: `unknown_site`, `no_start`, `other_site`, `other_channel`, `started_twice`, `unknown_agent`,
+            `answered_elsewhere` or `unknown_instruction`.
     """
-    place = (event.account, event.subject)
+    found = known.by_interaction.get((event.account, event.subject))
+    if found is not None:
+        _need_same(known.tickets[found], event)
     channel = STARTS.get(type(event.data))
     if channel is not None:
         if event.site not in work.directories[event.account].sites:
             raise NotApplicable("unknown_site")
         _start(work, known, event, channel, partition, now)
-        return
-    found = known.by_interaction.get(place)
-    if found is None:
+    elif found is None:
         raise NotApplicable("no_start")
-    _go_on(work, known, known.tickets[found], event)
+    else:
+        _go_on(work, known, known.tickets[found], event)
+
+
+def _need_same(going: Ticket, event: Event[InteractionData]) -> None:
+    """An interaction stays on its site and channel: a key for one site moves nothing on another."""
+    if event.site != going.site:
+        raise NotApplicable("other_site")
+    family = event.type.split(".")[1]
+    if family in _FAMILIES and family != going.channel:
+        raise NotApplicable("other_channel")
+
+
+_FAMILIES = frozenset(Channel)
+"""Types of events that belong to one channel begin with its name; ratings and outcomes belong to any."""
 
 
 def _start(
     work: Work, known: Known, event: Event[InteractionData], channel: Channel, partition: int, now: datetime
 ) -> None:
     place = (event.account, event.subject)
-    contact = known.contacts.find_or_make(event.account, event.data.contact, now)
+    contact = _who(known, event, now)
     joined = _to_join(known, place, contact, event.site, channel)
     if joined is None:
         if channel in LIVE_CHANNELS and place in known.by_interaction:
             raise NotApplicable("started_twice")
         joined = _open(work, known, event, channel, contact, partition, now)
     known.by_interaction[place] = work.interactions[place] = joined.id
+    if not (joined.reply_email or joined.reply_phone):
+        _keep_address(joined, event.data.contact, contact)
     joined.traceparent = event.traceparent or joined.traceparent
     match event.data:
         case said.EmailReceived() as mail:
             _receive(work, joined, event, mail.text or mail.html or "", mail.attachments, mail.subject, mail.html)
         case said.MessageLeft() as left:
             _receive(work, joined, event, left.text, [])
-            _tell_administrators(work, joined, contact, left.text, event.time)
+            _tell_administrators(work, joined, contact, left, event.time)
     if joined.status is TicketStatus.QUEUED and joined.group is not None:
         work.groups_to_assign.add((joined.account, joined.group))
+
+
+def _who(known: Known, event: Event[InteractionData], now: datetime) -> Contact:
+    """The contact that the event names; one that names nobody goes on with the interaction's own."""
+    found = known.by_interaction.get((event.account, event.subject))
+    if event.data.contact is None and found is not None:
+        return known.contacts.contacts[known.tickets[found].contact]
+    return known.contacts.find_or_make(event.account, event.data.contact, now)
+
+
+def _keep_address(joined: Ticket, claim: ContactClaim | None, contact: Contact) -> None:
+    """Whoever wrote is answered where they wrote from, not where the contact was last heard of."""
+    if joined.channel in LIVE_CHANNELS:
+        return
+    named = claim if claim is not None and (claim.email or claim.phone) else contact
+    joined.reply_email, joined.reply_phone = named.email, named.phone
 
 
 def _to_join(known: Known, place: Interaction, contact: Contact, site: str, channel: Channel) -> Ticket | None:
@@ -194,17 +236,18 @@ def _receive(
     work.happen(joined, happened.TicketMessageReceived, event.time, message=message.id)
 
 
-def _tell_administrators(work: Work, joined: Ticket, contact: Contact, text: str, at: datetime) -> None:
-    """Every message left, site open or not, goes to the administrators (O-03)."""
-    reachable = " / ".join(a for a in (contact.phone, contact.email) if a) or None
+def _tell_administrators(work: Work, joined: Ticket, contact: Contact, left: said.MessageLeft, at: datetime) -> None:
+    """Every message left, site open or not, goes to the administrators (O-03), with the addresses that it names."""
+    named = left.contact or contact
+    reachable = " / ".join(a for a in (named.phone, named.email) if a) or None
     wanted = MessageWanted(
         occasion=Occasion.OFFLINE_MESSAGE,
         ticket=joined.id,
         contact=contact.id,
         channel=joined.channel,
         roles=["administrator"],
-        text=text,
-        name=contact.name,
+        text=left.text,
+        name=named.name or contact.name,
         reachable=reachable,
     )
     work.want(joined, at, wanted)
@@ -227,7 +270,7 @@ def _go_on(work: Work, known: Known, going: Ticket, event: Event[InteractionData
         case said.CallTransferred() as moved:
             _moved(work, going, made, moved.to, event.time)
         case said.InstructionOutcome() as outcome:
-            _outcome(work, known, going, outcome, event.time)
+            _outcome(work, known, going, made, outcome, event.time)
         case _:
             # Holding and resuming change neither who has the call nor what anybody is promised.
             work.tickets[going.id] = going
@@ -246,45 +289,68 @@ def _answered(work: Work, going: Ticket, made: Offer | None, agent: str, at: dat
         work.offers[made.id] = made
         ticket.take(work, going, agent, at, by="answered", offer_id=made.id)
         return
-    ticket.drop_offer(work, going, made, at)
+    ticket.drop_offer(work, going, made, at, answered_by=agent)
     ticket.take(work, going, agent, at, by="answered")
 
 
 def _moved(work: Work, going: Ticket, made: Offer | None, to: str, at: datetime) -> None:
     """The switch moved the call itself: whoever has that id or phone is the handler now."""
-    directory = work.directories[going.account]
-    agent = to if to in directory.agents else next((a.id for a in directory.agents.values() if a.phone == to), None)
+    agent = work.directories[going.account].agent_called(to)
     if agent is None or not going.is_open:
         raise NotApplicable("unknown_agent")
-    ticket.drop_offer(work, going, made, at)
+    ticket.drop_offer(work, going, made, at, answered_by=agent)
     before = going.handler
+    ticket.pause_handling(going, at)
     going.handler = None
     work.happen(going, happened.TicketTransferred, at, agent=before, to_agent=agent)
     ticket.take(work, going, agent, at, by="answered")
 
 
-_FORWARD = {"pending": 0, "sent": 1, "delivered": 2, "read": 3, "failed": 1}
-
-
-def _outcome(work: Work, known: Known, going: Ticket, outcome: said.InstructionOutcome, at: datetime) -> None:
-    state = {
-        said.InstructionDone: "sent",
-        said.InstructionDelivered: "delivered",
-        said.InstructionRead: "read",
-        said.InstructionFailed: "failed",
-    }[type(outcome)]
+def _outcome(
+    work: Work,
+    known: Known,
+    going: Ticket,
+    made: Offer | None,
+    outcome: said.InstructionOutcome,
+    at: datetime,
+) -> None:
     try:
-        message = known.reply_of.get(UUID(outcome.instruction))
+        asked = known.instructed.get(UUID(outcome.instruction))
     except ValueError:
         raise NotApplicable("unknown_instruction") from None
-    if message is not None:
-        move_reply(work, going, message, state, at, cause="adapter")
+    if asked is None or asked.ticket != going.id:
+        raise NotApplicable("unknown_instruction")
+    state = _STATE_AFTER[type(outcome)]
+    work.outcomes[asked.id] = state
+    if asked.message is not None:
+        move_reply(work, going, asked.message, state, at, cause="adapter")
+    if state == "failed" and made is not None and made.id == asked.offer and made.status is OfferStatus.OPEN:
+        # The phone cannot be rung: waiting until the offer lapses would only keep the caller waiting.
+        ticket.give_back(work, going, made, OfferStatus.LAPSED, at, reason="ring_failed")
+
+
+_STATE_AFTER: dict[type[said.InstructionOutcome], str] = {
+    said.InstructionDone: "sent",
+    said.InstructionDelivered: "delivered",
+    said.InstructionRead: "read",
+    said.InstructionFailed: "failed",
+}
+
+_FOLLOWS: dict[str, frozenset[str]] = {
+    "pending": frozenset({"sent", "delivered", "read", "failed"}),
+    "sent": frozenset({"delivered", "read", "failed"}),
+    # A person had it sent again, or the failure was told of an earlier try.
+    "failed": frozenset({"sent", "delivered", "read"}),
+    "delivered": frozenset({"read"}),
+    "read": frozenset(),
+}
+"""What a reply's state may become; news that comes late or twice changes nothing."""
 
 
 def move_reply(work: Work, going: Ticket, message: Message, state: str, at: datetime, cause: str) -> None:
-    """A reply's state only moves forward; one that failed shows on its ticket."""
+    """Move a reply's state; one that failed shows on its ticket."""
     current = work.message_states.get(message.id, message.state or "pending")
-    if _FORWARD[state] <= _FORWARD[current]:
+    if state not in _FOLLOWS[current]:
         return
     work.message_states[message.id] = state
     if state == "failed" and message.origin == "agent":

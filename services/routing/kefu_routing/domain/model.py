@@ -60,11 +60,18 @@ class Ticket:
     passed: dict[str, str] = field(default_factory=dict)
     traceparent: str | None = None
     subject: str | None = None
+    reply_email: str | None = None
+    reply_phone: str | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether work on it may still come."""
         return self.status not in ENDED
+
+    @property
+    def takes_capacity(self) -> bool:
+        """Whether it fills an agent's hands: a call or chat that is over leaves them free, though work remains."""
+        return self.live or self.channel not in LIVE_CHANNELS
 
 
 class OfferStatus(StrEnum):
@@ -108,7 +115,16 @@ class Message:
     html: str | None = None
     attachments: list[dict[str, str | None]] = field(default_factory=list)
     state: str | None = None
-    instruction: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Instructed:
+    """What an adapter was asked to do, as far as its outcome matters: the text that it says, the offer it rings for."""
+
+    id: UUID
+    ticket: UUID
+    message: Message | None
+    offer: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +181,12 @@ class AccountDirectory:
     """Sources that some group names."""
     categories: frozenset[str]
     """Categories that some group names."""
+
+    def agent_called(self, name: str) -> str | None:
+        """The agent with this id or phone."""
+        if name in self.agents:
+            return name
+        return next((a.id for a in self.agents.values() if a.phone == name), None)
 
     def public_word(self, word: str | None, known: frozenset[str]) -> str | None:
         """The word if the directory names it, else `other`: free text never leaves the private topics."""

@@ -16,7 +16,7 @@ from kefu_common.events import outbound
 from kefu_common.events import tickets as happened
 from kefu_common.events.messages import ContactAddress, MessageWanted
 from kefu_common.events.words import Channel, Occasion, TicketStatus
-from kefu_routing.domain.model import LIVE_CHANNELS, Contact, Message, Note, Offer, OfferStatus, Ticket
+from kefu_routing.domain.model import Contact, Message, Note, Offer, OfferStatus, Ticket
 from kefu_routing.domain.work import Work
 
 DEFAULT_OFFER_S = {Channel.CALL: 15, Channel.CHAT: 30, Channel.EMAIL: 300, Channel.MESSAGE: 300}
@@ -77,10 +77,7 @@ def enqueue(work: Work, ticket: Ticket, cause: str, at: datetime, group: str | N
 
 def offer(work: Work, ticket: Ticket, agent: str, at: datetime, why: dict[str, object]) -> Offer:
     """Reserve it for the agent; a call's adapter is told to ring them."""
-    directory = work.directories[ticket.account]
-    plan = directory.plans.get(ticket.site)
-    seconds = plan.offer_s.get(ticket.channel.value) if plan else None
-    expires_at = at + timedelta(seconds=seconds or DEFAULT_OFFER_S[ticket.channel])
+    expires_at = at + timedelta(seconds=_offer_s(work, ticket))
     ticket.fence += 1
     made = Offer(
         work.new_id(),
@@ -95,7 +92,8 @@ def offer(work: Work, ticket: Ticket, agent: str, at: datetime, why: dict[str, o
         expires_at,
     )
     work.offers[made.id] = made
-    ticket.status, ticket.offer, ticket.holder = TicketStatus.OFFERED, made.id, agent
+    ticket.status, ticket.offer = TicketStatus.OFFERED, made.id
+    ticket.holder = agent if ticket.takes_capacity else None
     waited_s = _seconds(ticket.opened_at, at)
     work.happen(
         ticket,
@@ -108,7 +106,7 @@ def offer(work: Work, ticket: Ticket, agent: str, at: datetime, why: dict[str, o
         expires_at=expires_at,
         waited_s=waited_s,
     )
-    if ticket.channel is Channel.CALL:
+    if ticket.channel is Channel.CALL and ticket.live:
         phone = _phone(work, ticket, agent)
         work.instruct(
             ticket, outbound.CallRing, at, expires_at, agent=agent, phone=phone, offer=made.id, fence=made.fence
@@ -137,14 +135,13 @@ def take(work: Work, ticket: Ticket, agent: str, at: datetime, by: str, offer_id
     """Make the agent the handler; the first one becomes the owner (T-15)."""
     first = ticket.answered_at is None
     ticket.status, ticket.reason, ticket.offer = TicketStatus.ACTIVE, None, None
-    ticket.handler = ticket.holder = agent
+    ticket.handler = agent
+    ticket.holder = agent if ticket.takes_capacity else None
     ticket.owner = ticket.owner or agent
     ticket.answered_at = ticket.answered_at or at
     ticket.handling_since = at
     ticket.give_up_at = None
     ticket.passed = {}
-    if ticket.channel in LIVE_CHANNELS and not ticket.live:
-        ticket.holder = None
     wait_s = _seconds(ticket.opened_at, at)
     work.happen(ticket, happened.TicketAssigned, at, agent=agent, offer=offer_id, by=by, wait_s=wait_s, first=first)
     if ticket.channel is Channel.CHAT and ticket.live:
@@ -166,31 +163,41 @@ def give_back(
     """End an open offer without an answer: declined, lapsed, or withdrawn because the agent went away."""
     _end_offer(work, made, how)
     _cancel_ring(work, ticket, made, at)
+    why = {"reason": reason} if reason else None
     if how is OfferStatus.DECLINED:
-        why = {"reason": reason} if reason else None
         work.happen(ticket, happened.TicketDeclined, at, why=why, agent=made.agent, offer=made.id)
     elif how is OfferStatus.LAPSED:
-        work.happen(ticket, happened.TicketLapsed, at, agent=made.agent, offer=made.id)
+        work.happen(ticket, happened.TicketLapsed, at, why=why, agent=made.agent, offer=made.id)
     if how is not OfferStatus.WITHDRAWN:
         ticket.passed = {**ticket.passed, made.agent: at.isoformat()}
     enqueue(work, ticket, how.value, at)
 
 
-def drop_offer(work: Work, ticket: Ticket, made: Offer | None, at: datetime) -> None:
-    """End the open offer, if there is one, because the ticket goes another way."""
+def drop_offer(work: Work, ticket: Ticket, made: Offer | None, at: datetime, answered_by: str | None = None) -> None:
+    """End the open offer, if there is one, because the ticket goes another way.
+
+    Whoever has picked up is not told to stop ringing: a switch might end the conversation.
+    """
     if made is not None and made.status is OfferStatus.OPEN:
         _end_offer(work, made, OfferStatus.WITHDRAWN)
-        _cancel_ring(work, ticket, made, at)
+        if made.agent != answered_by:
+            _cancel_ring(work, ticket, made, at)
     ticket.offer = None
 
 
 def claim(work: Work, ticket: Ticket, agent: str, at: datetime) -> None:
-    """The agent takes it from the queue themselves. Raises `WrongState`, or `CannotTake` outside their groups."""
+    """The agent takes it from the queue themselves; a caller who waits is connected by ringing the agent.
+
+    Raises `WrongState`, or `CannotTake` outside their groups.
+    """
     need(ticket, TicketStatus.QUEUED)
     group = work.directories[ticket.account].groups.get(ticket.group or "")
     if group is None or agent not in group.agents:
         raise CannotTake(f"agent {agent} is not in the group {ticket.group}")
-    take(work, ticket, agent, at, by="claim")
+    if ticket.channel is Channel.CALL and ticket.live:
+        offer(work, ticket, agent, at, {"claimed_by": agent})
+    else:
+        take(work, ticket, agent, at, by="claim")
 
 
 def reply(work: Work, ticket: Ticket, contact: Contact, agent: str, text: str, at: datetime) -> Message:
@@ -202,19 +209,16 @@ def reply(work: Work, ticket: Ticket, contact: Contact, agent: str, text: str, a
     """
     need_handler(ticket, agent)
     message_id = work.new_id()
-    instruction: UUID | None = None
     match ticket.channel:
         case Channel.CHAT:
-            instruction = work.instruct(ticket, outbound.ChatSay, at, text=text, staff=agent, message=message_id)
+            work.instruct(ticket, outbound.ChatSay, at, text=text, staff=agent, message=message_id)
         case Channel.EMAIL | Channel.MESSAGE:
-            if not (contact.email or contact.phone):
+            if not (ticket.reply_email or ticket.reply_phone):
                 raise CannotTake("the contact left neither an e-mail address nor a phone number")
             work.want(ticket, at, _reply_wanted(ticket, contact, agent, text, message_id))
         case Channel.CALL:
             raise CannotTake("a call is answered by voice; write a note instead")
-    message = Message(
-        message_id, ticket.account, ticket.id, at, "agent", text, agent, state="pending", instruction=instruction
-    )
+    message = Message(message_id, ticket.account, ticket.id, at, "agent", text, agent, state="pending")
     work.messages.append(message)
     first = ticket.replied_at is None
     ticket.replied_at = ticket.replied_at or at
@@ -235,7 +239,7 @@ def transfer_to_group(work: Work, ticket: Ticket, agent: str, group: str, reason
     """Pass it on to another group's queue. Raises `WrongState`, `NotYours`."""
     need_handler(ticket, agent)
     before = ticket.group
-    _pause_handling(ticket, at)
+    pause_handling(ticket, at)
     ticket.handler, ticket.group = None, group
     why = {"reason": reason}
     work.happen(ticket, happened.TicketTransferred, at, why=why, agent=agent, from_group=before, to_group=group)
@@ -246,7 +250,7 @@ def transfer_to_group(work: Work, ticket: Ticket, agent: str, group: str, reason
 def transfer_to_agent(work: Work, ticket: Ticket, agent: str, to: str, reason: str, at: datetime) -> None:
     """Offer it to a colleague; if they do not take it, it waits in the group. Raises `WrongState`, `NotYours`."""
     need_handler(ticket, agent)
-    _pause_handling(ticket, at)
+    pause_handling(ticket, at)
     ticket.handler = None
     work.happen(ticket, happened.TicketTransferred, at, why={"reason": reason}, agent=agent, to_agent=to)
     offer(work, ticket, to, at, {"transferred_by": agent})
@@ -256,8 +260,10 @@ def transfer_to_agent(work: Work, ticket: Ticket, agent: str, to: str, reason: s
 def resolve(work: Work, ticket: Ticket, agent: str, text: str, code: str | None, at: datetime) -> None:
     """End the work; the text is kept as a note. A chat is closed, a call that still goes on is ended."""
     need_handler(ticket, agent)
-    _pause_handling(ticket, at)
-    why = {"note": _write_note(work, ticket, agent, text, at)} if text else None
+    pause_handling(ticket, at)
+    why: dict[str, object] = {"note": _write_note(work, ticket, agent, text, at)} if text else {}
+    if code is not None:
+        why["code"] = code
     ticket.status, ticket.holder, ticket.due_at = TicketStatus.RESOLVED, None, None
     if ticket.live and ticket.channel is Channel.CHAT:
         plan = work.directories[ticket.account].plans.get(ticket.site)
@@ -268,7 +274,9 @@ def resolve(work: Work, ticket: Ticket, agent: str, text: str, code: str | None,
         work.instruct(ticket, outbound.CallHangUp, at)
     ticket.live = False
     handling_s = ticket.handled_ms / 1000
-    work.happen(ticket, happened.TicketResolved, at, why=why, agent=agent, code=code, handling_s=handling_s)
+    # The directory names no codes yet, and what it does not name is `other` in public.
+    public_code = None if code is None else "other"
+    work.happen(ticket, happened.TicketResolved, at, why=why, agent=agent, code=public_code, handling_s=handling_s)
     _wake_groups_of(work, ticket.account, agent)
 
 
@@ -302,28 +310,39 @@ def say(work: Work, ticket: Ticket, text: str, at: datetime) -> None:
     """Say one of the plan's texts, as nobody in particular."""
     message_id = work.new_id()
     if ticket.channel is Channel.CALL:
-        instruction = work.instruct(ticket, outbound.CallPlay, at, text=text)
+        work.instruct(ticket, outbound.CallPlay, at, carries=message_id, text=text)
     else:
-        instruction = work.instruct(ticket, outbound.ChatSay, at, text=text, staff="auto", message=message_id)
-    work.messages.append(
-        Message(message_id, ticket.account, ticket.id, at, "system", text, state="pending", instruction=instruction)
-    )
+        work.instruct(ticket, outbound.ChatSay, at, text=text, staff="auto", message=message_id)
+    work.messages.append(Message(message_id, ticket.account, ticket.id, at, "system", text, state="pending"))
 
 
 def contact_left(work: Work, ticket: Ticket, made: Offer | None, reason: str, at: datetime) -> None:
-    """The call or chat is over: abandoned if nobody had answered, otherwise the agent's hands are free again."""
-    if ticket.status in (TicketStatus.QUEUED, TicketStatus.OFFERED) and ticket.answered_at is None:
-        abandon(work, ticket, made, reason, at)
+    """The call or chat is over: abandoned if nobody had answered, otherwise the agent's hands are free again.
+
+    Whoever left while they were passed on is the owner's to look after (T-15): nobody else knows of them.
+    """
+    owner = ticket.owner if ticket.owner in work.directories[ticket.account].agents else None
+    if ticket.status in (TicketStatus.QUEUED, TicketStatus.OFFERED):
+        if owner is None:
+            abandon(work, ticket, made, reason, at)
+            return
+        drop_offer(work, ticket, made, at)
+        ticket.live = False
+        take(work, ticket, owner, at, by="owner")
+        pause_handling(ticket, at)
+        if made is not None:
+            _wake_groups_of(work, ticket.account, made.agent)
         return
     ticket.live = False
     if ticket.status is TicketStatus.ACTIVE and ticket.holder is not None:
-        _pause_handling(ticket, at)
+        pause_handling(ticket, at)
         _wake_groups_of(work, ticket.account, ticket.holder)
         ticket.holder = None
     work.tickets[ticket.id] = ticket
 
 
-def _pause_handling(ticket: Ticket, at: datetime) -> None:
+def pause_handling(ticket: Ticket, at: datetime) -> None:
+    """Nobody has it in hand for now: the time until here is the handling time so far."""
     if ticket.handling_since is not None:
         ticket.handled_ms += max(0, round((at - ticket.handling_since).total_seconds() * 1000))
         ticket.handling_since = None
@@ -340,8 +359,15 @@ def _end_offer(work: Work, made: Offer, how: OfferStatus) -> None:
     work.offers[made.id] = made
 
 
+def _offer_s(work: Work, ticket: Ticket) -> int:
+    """How long an offer of it stands; what remains of a call or chat is work like a written one."""
+    channel = ticket.channel if ticket.takes_capacity else Channel.EMAIL
+    plan = work.directories[ticket.account].plans.get(ticket.site)
+    return (plan.offer_s.get(channel.value) if plan else None) or DEFAULT_OFFER_S[channel]
+
+
 def _cancel_ring(work: Work, ticket: Ticket, made: Offer, at: datetime) -> None:
-    if ticket.channel is Channel.CALL:
+    if ticket.channel is Channel.CALL and ticket.live:
         phone = _phone(work, ticket, made.agent)
         work.instruct(ticket, outbound.CallCancel, at, agent=made.agent, phone=phone, offer=made.id, fence=made.fence)
 
@@ -363,7 +389,7 @@ def _reply_wanted(ticket: Ticket, contact: Contact, agent: str, text: str, messa
         ticket=ticket.id,
         contact=contact.id,
         channel=ticket.channel,
-        to=ContactAddress(email=contact.email, phone=contact.phone),
+        to=ContactAddress(email=ticket.reply_email, phone=ticket.reply_phone),
         agent=agent,
         message=message,
         text=text,

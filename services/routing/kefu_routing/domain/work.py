@@ -11,7 +11,7 @@ from kefu_common.events.envelope import Event
 from kefu_common.events.messages import MessageWanted
 from kefu_common.events.outbound import TYPE_OF_INSTRUCTION, Instruction
 from kefu_common.events.tickets import TYPE_OF_TICKET_EVENT, TicketData
-from kefu_routing.domain.model import AccountDirectory, Contact, Message, Note, Offer, Ticket
+from kefu_routing.domain.model import AccountDirectory, Message, Note, Offer, Ticket
 
 _AGENT_TYPES = {model: name for name, model in AGENT_MODELS.items()}
 
@@ -33,6 +33,15 @@ class Published:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An instruction to an adapter and its Kafka key; `message` is the text of the conversation that it carries."""
+
+    event: Event[Instruction]
+    key: str
+    message: UUID | None
+
+
 @dataclass(slots=True)
 class Work:
     """Everything that one transaction changes. `directories` are those of the accounts concerned."""
@@ -41,13 +50,14 @@ class Work:
     new_id: Callable[[], UUID]
     tickets: dict[UUID, Ticket] = field(default_factory=dict)
     offers: dict[UUID, Offer] = field(default_factory=dict)
-    contacts: dict[UUID, Contact] = field(default_factory=dict)
     interactions: dict[tuple[str, str], UUID] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     message_states: dict[UUID, str] = field(default_factory=dict)
     history: list[Happened] = field(default_factory=list)
-    instructions: list[Published] = field(default_factory=list)
+    instructions: list[Asked] = field(default_factory=list)
+    outcomes: dict[UUID, str] = field(default_factory=dict)
+    """What became of instructions."""
     wanted: list[Published] = field(default_factory=list)
     agent_events: list[Published] = field(default_factory=list)
     groups_to_assign: set[tuple[str, str]] = field(default_factory=set)
@@ -97,9 +107,16 @@ class Work:
         self.history.append(Happened(event, ticket.id, why))
 
     def instruct(
-        self, ticket: Ticket, model: type[Instruction], at: datetime, expires_at: datetime | None = None, **data: Any
-    ) -> UUID:
-        """Ask the adapter of the ticket's interaction to do something; returns the instruction's id."""
+        self,
+        ticket: Ticket,
+        model: type[Instruction],
+        at: datetime,
+        expires_at: datetime | None = None,
+        *,
+        carries: UUID | None = None,
+        **data: Any,
+    ) -> None:
+        """Ask the adapter of the ticket's interaction to do something; `carries` is the text that it conveys."""
         instruction = model(
             ticket=ticket.id,
             contact=ticket.contact,
@@ -118,8 +135,8 @@ class Work:
             adapter=ticket.adapter,
             traceparent=ticket.traceparent,
         )
-        self.instructions.append(Published(event, f"{ticket.account}/{ticket.interaction}"))
-        return event.id
+        said: UUID | None = carries or data.get("message")
+        self.instructions.append(Asked(event, f"{ticket.account}/{ticket.interaction}", said))
 
     def want(self, ticket: Ticket, at: datetime, wanted: MessageWanted) -> None:
         """Ask notifications to tell someone."""

@@ -1,6 +1,7 @@
 """Assignment: for each group that was woken, one short transaction that offers all that waits."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -23,6 +24,7 @@ log = logs.get(__name__)
 
 GroupKey = tuple[str, str]
 _BATCH = 500
+"""The most tickets of each channel that one transaction looks at."""
 _LOOK_S = 1.0
 
 
@@ -69,7 +71,7 @@ class Assigner:
             now = datetime.now(UTC)
             offered, seen = await assign_group(tx, self.directories, group, now)
         metrics.OFFERS.labels("offered").inc(offered)
-        return seen == _BATCH and offered > 0
+        return seen >= _BATCH and offered > 0
 
 
 async def assign_group(tx: Connection, directories: DirectoryCache, group: GroupKey, now: datetime) -> tuple[int, int]:
@@ -77,16 +79,20 @@ async def assign_group(tx: Connection, directories: DirectoryCache, group: Group
     account, group_id = group
     await queues.lock_group(tx, account, group_id)
     directory = (await directories.load(tx, [account])).get(account)
-    if directory is None or group_id not in directory.groups:
+    if directory is None:
         return 0, 0
+    if group_id not in directory.groups:
+        return await _rehouse(tx, directory, group_id, now), 0
     members = directory.groups[group_id].agents
     free = await seats.lock(tx, [(account, a) for a in members if a in directory.agents])
     held = await seats.held_by(tx, account, list(members))
     today = now.astimezone(ZoneInfo(directory.account.time_zone)).date()
     candidates = [_candidate(directory, seat, held, today) for seat in free.values()]
-    if not any(c.state is PresenceState.AVAILABLE and any(map(c.has_room_for, Channel)) for c in candidates):
+    present = [c for c in candidates if c.state is PresenceState.AVAILABLE]
+    if not present:
         return 0, 0
-    waiting = await queues.lock_waiting(tx, account, group_id, now, _BATCH)
+    with_room = {channel for channel in Channel if any(c.has_room_for(channel) for c in present)}
+    waiting = await queues.lock_waiting(tx, account, group_id, now, with_room, _BATCH)
     work = Work({account: directory}, new_id)
     ready = _hold_until_open(work, directory, waiting, now)
     decisions = assignment.assign([_waiting(directory, t) for t in ready.values()], candidates, now)
@@ -99,7 +105,18 @@ async def assign_group(tx: Connection, directories: DirectoryCache, group: Group
     ]
     await seats.count_offers(tx, counted)
     await store.save(tx, work)
-    return len(decisions), len(waiting)
+    return len(decisions), max(Counter(t.channel for t in waiting).values(), default=0)
+
+
+async def _rehouse(tx: Connection, directory: AccountDirectory, gone: str, now: datetime) -> int:
+    """The group was deleted while a ticket was on its way to it: the ticket goes where a new one would go."""
+    work = Work({directory.account.id: directory}, new_id)
+    for homeless in await queues.lock_homeless(tx, directory.account.id, gone, _BATCH):
+        group = admission.group_for(directory, homeless)
+        if group is not None:
+            ticket.enqueue(work, homeless, "transferred", now, group)
+    await store.save(tx, work)
+    return len(work.tickets)
 
 
 def _hold_until_open(
@@ -123,7 +140,9 @@ def _waiting(directory: AccountDirectory, waits: Ticket) -> assignment.Waiting:
     plan = directory.plans.get(waits.site)
     passed = {agent: datetime.fromisoformat(at) for agent, at in waits.passed.items()}
     strategy = plan.strategy if plan else "round_robin"
-    return assignment.Waiting(waits.id, waits.channel, waits.priority, waits.opened_at, strategy, passed)
+    return assignment.Waiting(
+        waits.id, waits.channel, waits.priority, waits.opened_at, strategy, passed, waits.takes_capacity
+    )
 
 
 def _candidate(

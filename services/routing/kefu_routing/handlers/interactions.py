@@ -19,7 +19,7 @@ from kefu_common.telemetry import metrics
 from kefu_routing.domain import interactions as rules
 from kefu_routing.domain.identity import ContactBook, Key, keys_of
 from kefu_routing.domain.work import Work
-from kefu_routing.store import contacts, conversation, early, seats, tickets
+from kefu_routing.store import contacts, early, instructions, seats, tickets
 from kefu_routing.store import work as store
 from kefu_routing.store.directory import DirectoryCache
 
@@ -38,8 +38,9 @@ class OnInteractions:
         """One transaction; running it again with the same events changes nothing."""
         async with self.db.transaction() as tx:
             sifted = await inbox.keep_new(tx, batch)
-            work, asides = await self._decide(tx, sifted.fresh)
-            asides += [SetAside(r.record, "id_reused") for r in sifted.reused]
+            work, without_effect = await self._decide(tx, sifted.fresh)
+            await inbox.mark_set_aside(tx, without_effect)
+            asides = [*without_effect.values(), *(SetAside(r.record, "id_reused") for r in sifted.reused)]
             await outbox.add(tx, [dead_letter_row("routing", aside) for aside in asides])
             await store.save(tx, work)
         metrics.DUPLICATES.labels("kefu.interactions.v1").inc(len(sifted.repeated))
@@ -49,24 +50,33 @@ class OnInteractions:
             metrics.DEAD_LETTERS.labels(aside.record.topic, aside.reason).inc()
         self.committed(work.groups_to_assign)
 
-    async def _decide(self, tx: Connection, fresh: Batch) -> tuple[Work, list[SetAside]]:
+    async def _decide(self, tx: Connection, fresh: Batch) -> tuple[Work, dict[UUID, SetAside]]:
         work = Work(await self.directories.load(tx, {r.event.account for r in fresh}), new_id)
         events = await _with_early_ones(tx, [r for r in fresh if r.event.account in work.directories])
-        asides = [SetAside(r.record, "unknown_account") for r in fresh if r.event.account not in work.directories]
-        known = await _load(tx, events)
+        strangers = [r for r in fresh if r.event.account not in work.directories]
+        asides = {r.event.id: SetAside(r.record, "unknown_account") for r in strangers}
+        known = await _load(tx, work, events)
         now = datetime.now(UTC)
         too_early: list[Received[InteractionData]] = []
         for received in events:
             try:
                 rules.decide(work, known, received.event, received.record.partition, now)
+                _name_ticket(received, known)
             except rules.NotApplicable as why:
                 if why.reason == "no_start":
                     too_early.append(received)
                 else:
-                    asides.append(SetAside(received.record, why.reason))
+                    asides[received.event.id] = SetAside(received.record, why.reason)
         await early.keep(tx, too_early)
         await contacts.save(tx, list(known.contacts.changed.values()), known.contacts.new_keys)
         return work, asides
+
+
+def _name_ticket(received: Received[InteractionData], known: rules.Known) -> None:
+    """Only now it is known which ticket an adapter's event is about."""
+    ticket = known.by_interaction.get((received.event.account, received.event.subject))
+    if received.span is not None and ticket is not None:
+        received.span.set_attribute("kefu.ticket", str(ticket))
 
 
 async def _with_early_ones(tx: Connection, fresh: Batch) -> list[Received[InteractionData]]:
@@ -95,13 +105,13 @@ async def _with_early_ones(tx: Connection, fresh: Batch) -> list[Received[Intera
     return ordered
 
 
-async def _load(tx: Connection, events: Batch) -> rules.Known:
+async def _load(tx: Connection, work: Work, events: Batch) -> rules.Known:
     """Load and lock what the batch concerns, in the order of locks: contacts, agents, tickets."""
     book = await contacts.open_book(tx, _identities(events), new_id)
     by_interaction = await tickets.of_interactions(tx, {(r.event.account, r.event.subject) for r in events})
     open_before = await tickets.open_of_contacts(tx, _known_contacts(book))
     concerned = set(by_interaction.values()) | _joinable_ids(events, open_before)
-    await seats.lock(tx, _agents_named(events))
+    await seats.lock(tx, _agents_named(work, events))
     locked = await tickets.lock(tx, concerned)
     known = rules.Known(book, locked, by_interaction=by_interaction)
     known.offers = await tickets.offers_of(tx, [t.offer for t in locked.values() if t.offer is not None])
@@ -111,7 +121,7 @@ async def _load(tx: Connection, events: Batch) -> rules.Known:
         if row["id"] in locked:
             ticket = locked[row["id"]]
             known.joinable[(ticket.account, ticket.contact, ticket.site, ticket.channel)] = ticket.id
-    known.reply_of = await conversation.by_instruction(tx, _instructions(events))
+    known.instructed = await instructions.load(tx, _instructions(events))
     return known
 
 
@@ -144,14 +154,16 @@ def _joinable_ids(events: Batch, open_before: Sequence[asyncpg.Record]) -> set[U
 _JOINING = (said.EmailReceived, said.MessageLeft)
 
 
-def _agents_named(events: Batch) -> set[tuple[str, str]]:
+def _agents_named(work: Work, events: Batch) -> set[tuple[str, str]]:
     named: set[tuple[str, str]] = set()
     for r in events:
         match r.event.data:
             case said.CallAnswered() as answered:
                 named.add((r.event.account, answered.agent))
             case said.CallTransferred() as moved:
-                named.add((r.event.account, moved.to))
+                agent = work.directories[r.event.account].agent_called(moved.to)
+                if agent is not None:
+                    named.add((r.event.account, agent))
     return named
 
 

@@ -14,10 +14,11 @@ from kefu_common.postgres import inbox, outbox
 from kefu_common.postgres.database import Connection, Database, passes
 from kefu_common.telemetry import logs, metrics
 from kefu_routing.domain import ticket
+from kefu_routing.domain.interactions import move_reply
 from kefu_routing.domain.model import OfferStatus, Ticket
 from kefu_routing.domain.work import Work
 from kefu_routing.handlers.presence import take_offers_back
-from kefu_routing.store import due, early, queues, seats, tickets
+from kefu_routing.store import directory, due, early, instructions, queues, seats, tickets
 from kefu_routing.store import work as store
 from kefu_routing.store.directory import DirectoryCache
 
@@ -26,6 +27,9 @@ log = logs.get(__name__)
 
 FREED_AFTER_S = 600
 """How long an agent is held by a call or chat whose later events are set aside."""
+SETTLED_AFTER_S = 60
+"""When the directory's newest states are published a second time, see `directory.publish_again`."""
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Timers:
             group.create_task(self._every(0.5, self.end_waits))
             group.create_task(self._every(0.5, self.end_leases))
             group.create_task(self._every(5, self.count_queues))
+            group.create_task(self._every(5, self.give_up_on_outcomes))
+            group.create_task(self._every(10, self.settle_directory))
             group.create_task(self._every(30, self.free_hands))
             group.create_task(self._every(60, self.give_up_early_events))
             group.create_task(self._every(600, self.forget))
@@ -72,11 +78,11 @@ class Timers:
         async with self.db.transaction() as tx:
             work, locked = await _lock(tx, self.directories, ids)
             offers = await tickets.offers_of(tx, [t.offer for t in locked.values() if t.offer is not None])
-            for made in offers.values():
-                if made.status is OfferStatus.OPEN and made.expires_at <= now:
-                    ticket.give_back(work, locked[made.ticket], made, OfferStatus.LAPSED, now)
+            lapsed = [o for o in offers.values() if o.status is OfferStatus.OPEN and o.expires_at <= now]
+            for made in lapsed:
+                ticket.give_back(work, locked[made.ticket], made, OfferStatus.LAPSED, now)
             await store.save(tx, work)
-        metrics.OFFERS.labels("lapsed").inc(len(offers))
+        metrics.OFFERS.labels("lapsed").inc(len(lapsed))
         self.committed(work.groups_to_assign)
 
     async def end_waits(self) -> None:
@@ -110,19 +116,42 @@ class Timers:
     async def end_leases(self) -> None:
         """An agent whose client vanished is away, and what was offered goes back to the head of the queue."""
         now = datetime.now(UTC)
-        gone = await seats.leases_over(self.db.pool, now)
-        for account, agent in gone:
-            async with self.db.transaction() as tx:
-                await seats.lock(tx, [(account, agent)])
-                if not await seats.is_lease_over(tx, account, agent, now):
-                    continue
-                await seats.set_state(tx, account, agent, PresenceState.AWAY, "lease", None)
-                groups = await take_offers_back(tx, self.directories, account, agent, now)
-                work = Work(await self.directories.load(tx, [account]), new_id)
-                away = PresenceState.AWAY
+        candidates = await seats.leases_over(self.db.pool, now)
+        if not candidates:
+            return
+        async with self.db.transaction() as tx:
+            await seats.lock(tx, candidates)
+            gone = await seats.send_away(tx, candidates, now)
+            work = Work(await self.directories.load(tx, {account for account, _ in gone}), new_id)
+            await take_offers_back(tx, work, gone, now)
+            away = PresenceState.AWAY
+            for account, agent in gone:
                 work.agent_did(account, agent, AgentPresenceChanged, now, None, state=away, cause="lease")
-                await store.save(tx, work)
-            self.committed(groups)
+            await store.save(tx, work)
+        self.committed(work.groups_to_assign)
+
+    async def give_up_on_outcomes(self) -> None:
+        """A reply of which nothing was heard until it expired was withheld or lost: it shows on its ticket."""
+        now = datetime.now(UTC)
+        late = await instructions.unheard(self.db.pool, now, _AT_ONCE)
+        if not late:
+            return
+        async with self.db.transaction() as tx:
+            work, locked = await _lock(tx, self.directories, late.values())
+            unheard = await instructions.load(tx, await instructions.still_unheard(tx, late))
+            for asked in unheard.values():
+                work.outcomes[asked.id] = "expired"
+                if asked.message is not None and asked.message.state == "pending":
+                    move_reply(work, locked[asked.ticket], asked.message, "failed", now, cause="expired")
+            await store.save(tx, work)
+        self.committed(work.groups_to_assign)
+
+    async def settle_directory(self) -> None:
+        """Publish what was changed in the directory once more."""
+        async with self.db.transaction() as tx:
+            count = await directory.publish_again(tx, SETTLED_AFTER_S, _AT_ONCE)
+        if count:
+            self.committed(set())
 
     async def count_queues(self) -> None:
         """Keep the queue metrics."""
@@ -139,8 +168,9 @@ class Timers:
         """Set aside what waited a day for its start."""
         async with self.db.transaction() as tx:
             stale = await early.take_stale(tx)
-            await outbox.add(tx, [dead_letter_row("routing", SetAside(r, "no_start")) for r in stale])
-        for record in stale:
+            await inbox.mark_set_aside(tx, stale)
+            await outbox.add(tx, [dead_letter_row("routing", SetAside(r, "no_start")) for r in stale.values()])
+        for record in stale.values():
             metrics.DEAD_LETTERS.labels(record.topic, "no_start").inc()
 
     async def forget(self) -> None:
@@ -148,6 +178,7 @@ class Timers:
         async with self.db.transaction() as tx:
             await inbox.forget_old(tx)
             await due.forget_first_answers(tx)
+            await instructions.forget_old(tx)
 
 
 async def _lock(tx: Connection, directories: DirectoryCache, ids: Iterable[UUID]) -> tuple[Work, dict[UUID, Ticket]]:

@@ -28,7 +28,16 @@ async def open_book(tx: Connection, keys: Iterable[Key], new_id: Callable[[], UU
         *columns,
     )
     by_key: dict[Key, UUID] = {(r["account"], r["kind"], r["value"]): r["contact"] for r in rows}
-    return ContactBook(by_key, await load(tx, by_key.values()), new_id)
+    return ContactBook(by_key, await _lock(tx, by_key.values()), new_id)
+
+
+async def _lock(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, Contact]:
+    """Contacts by id, which nobody else changes until the commit: two may come to the same one by different keys."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    rows = await tx.fetch(f"{_SELECT} where id = any($1::uuid[]) order by id for update", wanted)
+    return {row["id"]: _contact(row) for row in rows}
 
 
 async def load(tx: Reader, ids: Iterable[UUID]) -> dict[UUID, Contact]:
@@ -36,12 +45,22 @@ async def load(tx: Reader, ids: Iterable[UUID]) -> dict[UUID, Contact]:
     wanted = sorted(set(ids))
     if not wanted:
         return {}
-    rows = await tx.fetch(
-        "select id, account, created_at, external_id, name, phone, email, tier from contacts"
-        " where id = any($1::uuid[])",
-        wanted,
-    )
+    rows = await tx.fetch(f"{_SELECT} where id = any($1::uuid[])", wanted)
     return {row["id"]: _contact(row) for row in rows}
+
+
+async def is_seen_on(tx: Reader, account: str, contact: UUID, sites: Sequence[str]) -> bool:
+    """Whether the contact has a ticket on one of the sites."""
+    found: bool = await tx.fetchval(
+        "select exists (select from tickets where account = $1 and contact = $2 and site = any($3::text[]))",
+        account,
+        contact,
+        list(sites),
+    )
+    return found
+
+
+_SELECT = "select id, account, created_at, external_id, name, phone, email, tier from contacts"
 
 
 def _contact(row: asyncpg.Record) -> Contact:

@@ -10,15 +10,6 @@ from kefu_common.postgres.database import Connection, Reader
 from kefu_routing.domain.model import Message
 
 
-async def by_instruction(tx: Connection, instructions: Iterable[UUID]) -> dict[UUID, Message]:
-    """The reply that each instruction carries."""
-    wanted = list(instructions)
-    if not wanted:
-        return {}
-    rows = await tx.fetch(f"{_SELECT} where instruction = any($1::uuid[])", wanted)
-    return {row["instruction"]: _message(row) for row in rows}
-
-
 async def by_id(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, Message]:
     """Messages by id."""
     rows = await tx.fetch(f"{_SELECT} where id = any($1::uuid[])", list(ids))
@@ -39,14 +30,14 @@ async def of_ticket(tx: Reader, ticket: UUID, after: tuple[datetime, UUID] | Non
     return [_message(row) for row in rows]
 
 
-async def notes_of_ticket(tx: Reader, ticket: UUID) -> list[asyncpg.Record]:
-    """A ticket's notes (at, agent, text), oldest first; at most 1,000."""
-    return await tx.fetch("select id, at, agent, text from notes where ticket = $1 order by id limit 1000", ticket)
+async def notes(tx: Reader, ids: Iterable[str]) -> dict[str, str]:
+    """The texts of notes, by id."""
+    rows = await tx.fetch("select id::text, text from notes where id = any($1::uuid[])", list(ids))
+    return {row["id"]: row["text"] for row in rows}
 
 
 _SELECT = (
-    'select id, account, ticket, at, "from" as origin, text, agent, subject, html, attachments, state, instruction'
-    " from messages"
+    'select id, account, ticket, at, "from" as origin, text, agent, subject, html, attachments, state from messages'
 )
 
 

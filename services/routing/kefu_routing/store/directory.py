@@ -1,6 +1,7 @@
 """The directory: objects with versions, and a copy of each account's in memory that is checked at every use."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, TypeVar
 
 import asyncpg
@@ -199,16 +200,43 @@ async def get(tx: Reader, account: str, kind: Kind, id: str) -> tuple[dict[str, 
     return None if row is None else (row["body"], row["version"])
 
 
-async def page(tx: Reader, account: str, kind: Kind, after: str | None, limit: int) -> list[asyncpg.Record]:
-    """Objects (body, version, id) by id, after the one that the caller has."""
+async def page(tx: Reader, account: str, kind: Kind, before: int | None, limit: int) -> list[asyncpg.Record]:
+    """Objects (body, number), the newest first, older than the one whose number the caller has."""
     return await tx.fetch(
-        "select id, body, version from directory where account = $1 and kind = $2 and body is not null"
-        " and id > $3 order by id limit $4",
+        "select body, number from directory where account = $1 and kind = $2 and body is not null"
+        " and ($3::bigint is null or number < $3) order by number desc limit $4",
         account,
         kind,
-        after or "",
+        before,
         limit,
     )
+
+
+async def accounts(tx: Reader, before: int | None, limit: int) -> list[asyncpg.Record]:
+    """All accounts (body, number), the newest first."""
+    return await tx.fetch(
+        "select body, number from directory where kind = 'account' and body is not null"
+        " and ($1::bigint is null or number < $1) order by number desc limit $2",
+        before,
+        limit,
+    )
+
+
+async def publish_again(tx: Connection, older_than_s: float, limit: int) -> int:
+    """Publish the newest states a second time, some time after the first; returns how many.
+
+    A relay that was paused beyond its lease may write an older version behind a newer one. Readers ignore it, but the
+    topic is compacted, and whoever starts anew would read it alone: a key that was revoked would open doors again.
+    """
+    rows = await tx.fetch(
+        "update directory set settled_version = version where (account, kind, id) in (select account, kind, id"
+        " from directory where settled_version < version and updated_at < now() - make_interval(secs => $1)"
+        " order by updated_at limit $2 for update skip locked) returning account, kind, id, version, body, now() as at",
+        older_than_s,
+        limit,
+    )
+    await outbox.add(tx, [_row(r["account"], r["kind"], r["id"], r["version"], r["body"], r["at"], None) for r in rows])
+    return len(rows)
 
 
 async def find_key(tx: Reader, hash: str) -> tuple[str, ApiKey] | None:
@@ -231,7 +259,13 @@ async def _publish(
     await tx.execute("update accounts set directory_version = directory_version + 1 where id = $1", account)
     now = await tx.fetchval("select now()")
     dumped = None if body is None else body.model_dump(mode="json")
-    entry = DirectoryEntry(kind=kind, object_id=id, version=version, deleted=body is None, body=dumped)
+    await outbox.add(tx, [_row(account, kind, id, version, dumped, now, traceparent)])
+
+
+def _row(
+    account: str, kind: Kind, id: str, version: int, body: dict[str, Any] | None, at: datetime, traceparent: str | None
+) -> outbox.Row:
+    entry = DirectoryEntry(kind=kind, object_id=id, version=version, deleted=body is None, body=body)
     key = f"{account}/{kind}/{id}"
-    event = Event(new_id(), "kefu.directory.changed", "/directory", key, now, account, entry, traceparent=traceparent)
-    await outbox.add(tx, [outbox.event_row(topics.DIRECTORY, key, event)])
+    event = Event(new_id(), "kefu.directory.changed", "/directory", key, at, account, entry, traceparent=traceparent)
+    return outbox.event_row(topics.DIRECTORY, key, event)

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from uuid import UUID
 
 import asyncpg
 
@@ -49,15 +50,15 @@ async def take(tx: Connection, places: Iterable[tuple[str, str]]) -> list[Record
     return [_record(row) for row in sorted(rows, key=lambda r: (r["at"], r["offset"]))]
 
 
-async def take_stale(tx: Connection, limit: int = 500) -> list[Record]:
-    """Take out what waited longer than `KEPT`."""
+async def take_stale(tx: Connection, limit: int = 500) -> dict[UUID, Record]:
+    """Take out what waited longer than `KEPT`, by event id."""
     rows = await tx.fetch(
         "delete from early_events where event in (select event from early_events where received_at < now() - $1"
         "::interval order by received_at limit $2 for update skip locked) returning *",
         KEPT,
         limit,
     )
-    return [_record(row) for row in rows]
+    return {row["event"]: _record(row) for row in rows}
 
 
 def _record(row: asyncpg.Record) -> Record:

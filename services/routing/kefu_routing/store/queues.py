@@ -1,11 +1,13 @@
 """What waits: per group, in the order of the queue."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import asyncpg
 
+from kefu_common.events.words import Channel
 from kefu_common.postgres.database import Connection, Reader
-from kefu_routing.domain.model import Ticket
+from kefu_routing.domain.model import LIVE_CHANNELS, Ticket
 from kefu_routing.store.tickets import COLUMNS, ticket_of
 
 
@@ -14,18 +16,59 @@ async def lock_group(tx: Connection, account: str, group: str) -> None:
     await tx.execute("select pg_advisory_xact_lock(hashtextextended($1, 1))", f"{account}\x1f{group}")
 
 
-async def lock_waiting(tx: Connection, account: str, group: str, now: datetime, limit: int) -> list[Ticket]:
-    """The head of the group's queue, locked in the order of ids."""
+async def lock_waiting(
+    tx: Connection, account: str, group: str, now: datetime, with_room: Collection[Channel], limit: int
+) -> list[Ticket]:
+    """The head of each channel's queue in the group, locked in the order of ids.
+
+    By channel, so that a backlog of e-mails hides no caller; without room for a channel, only what takes none.
+    """
+    # An array of ids, and not a join: it is looked up by the primary key, whatever the planner believes of the table.
     rows = await tx.fetch(
-        f'select {COLUMNS} from tickets where id in (select id from tickets where account = $1 and "group" = $2'
-        " and status = 'queued' and ready_at <= $3 order by priority desc, opened_at limit $4)"
-        " and status = 'queued' order by id for update",
+        f"select {COLUMNS} from tickets where status = 'queued' and id = any(array(select head.id from"
+        " unnest($4::text[], $5::boolean[]) c (channel, has_room) cross join lateral (select id from tickets t"
+        " where t.account = $1 and t.\"group\" = $2 and t.channel = c.channel and t.status = 'queued'"
+        " and t.ready_at <= $3 and (c.has_room or not t.live) order by t.priority desc, t.opened_at limit $6) head))"
+        " order by id for update",
         account,
         group,
         now,
+        [channel.value for channel in _looked_at(with_room)],
+        [channel in with_room for channel in _looked_at(with_room)],
         limit,
     )
     return [ticket_of(row) for row in rows]
+
+
+def _looked_at(with_room: Collection[Channel]) -> list[Channel]:
+    """Written work without room cannot be offered at all."""
+    return [c for c in Channel if c in with_room or c in LIVE_CHANNELS]
+
+
+async def lock_homeless(tx: Connection, account: str, group: str, limit: int) -> list[Ticket]:
+    """Tickets that wait in a group that is gone."""
+    rows = await tx.fetch(
+        f"select {COLUMNS} from tickets where account = $1 and \"group\" = $2 and status = 'queued'"
+        " order by id limit $3 for update",
+        account,
+        group,
+        limit,
+    )
+    return [ticket_of(row) for row in rows]
+
+
+async def is_used(tx: Reader, account: str, *, group: str | None = None, agent: str | None = None) -> bool:
+    """Whether an open ticket waits in, is offered to or is in the hands of the group or the agent."""
+    found: bool = await tx.fetchval(
+        "select exists (select from tickets where account = $1 and \"group\" = $2 and status = 'queued')"
+        " or exists (select from tickets where account = $1 and status = 'active' and (\"group\" = $2 or handler = $3))"
+        " or exists (select from offers o join tickets t on t.id = o.ticket where o.account = $1"
+        " and o.status = 'open' and (t.\"group\" = $2 or o.agent = $3))",
+        account,
+        group,
+        agent,
+    )
+    return found
 
 
 async def waiting_groups(pool: Reader, now: datetime) -> set[tuple[str, str]]:

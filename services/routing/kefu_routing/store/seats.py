@@ -1,6 +1,6 @@
 """Agents' presence, what they hold, and the locks under which they are given work."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -95,14 +95,15 @@ async def set_state(
     )
 
 
-async def renew_lease(tx: Connection, account: str, agent: str) -> bool:
-    """A sign of life; whether the agent is signed in."""
+async def renew_lease(tx: Connection, account: str, agent: str, lease_s: int | None = None) -> bool:
+    """A sign of life, or a lease of another length; whether the agent is signed in."""
     row = await tx.fetchval(
-        "update seats set lease_until = case lease_s when 0 then 'infinity'"
-        " else now() + make_interval(secs => lease_s) end"
+        "update seats set lease_s = coalesce($3, lease_s), lease_until = case coalesce($3, lease_s) when 0 then"
+        " 'infinity' else now() + make_interval(secs => coalesce($3, lease_s)) end"
         " where account = $1 and agent = $2 and state is not null returning agent",
         account,
         agent,
+        lease_s,
     )
     return row is not None
 
@@ -113,18 +114,23 @@ async def leases_over(tx: Reader, now: datetime) -> list[tuple[str, str]]:
     return [(r["account"], r["agent"]) for r in rows]
 
 
-async def is_lease_over(tx: Connection, account: str, agent: str, now: datetime) -> bool:
-    """Whether this agent's client has vanished."""
-    row = await tx.fetchval(
-        f"select agent from seats where {_LEASE_OVER} and account = $2 and agent = $3", now, account, agent
+async def send_away(tx: Connection, agents: Collection[tuple[str, str]], now: datetime) -> list[tuple[str, str]]:
+    """Those of these agents, who are locked, whose client is still gone are away from now on."""
+    rows = await tx.fetch(
+        "update seats s set state = 'away', reason = 'lease', since = $1 from unnest($2::text[], $3::text[])"
+        f" k (account, agent) where s.account = k.account and s.agent = k.agent and {_LEASE_OVER}"
+        " returning s.account, s.agent",
+        now,
+        [a[0] for a in agents],
+        [a[1] for a in agents],
     )
-    return row is not None
+    return [(r["account"], r["agent"]) for r in rows]
 
 
 _LEASE_OVER = "state is not null and state <> 'away' and lease_until <= $1"
 
 
-async def offered_to(tx: Connection, agents: Sequence[tuple[str, str]]) -> list[UUID]:
+async def offered_to(tx: Connection, agents: Collection[tuple[str, str]]) -> list[UUID]:
     """Tickets that are offered to these agents now."""
     rows = await tx.fetch(
         "select o.ticket from offers o join unnest($1::text[], $2::text[]) k (account, agent) using (account, agent)"
@@ -150,13 +156,15 @@ async def shown(tx: Connection, account: str, agent: str) -> asyncpg.Record | No
     )
 
 
-async def open_offers(tx: Connection, account: str, agent: str) -> list[asyncpg.Record]:
-    """An agent's open offers, oldest first; at most 1,000."""
+async def open_offers(tx: Connection, account: str, agent: str, after: UUID | None, limit: int) -> list[asyncpg.Record]:
+    """An agent's open offers, oldest first, after the one that the caller has."""
     return await tx.fetch(
         "select id, ticket, agent, expires_at, status from offers where account = $1 and agent = $2"
-        " and status = 'open' order by id limit 1000",
+        " and status = 'open' and ($3::uuid is null or id > $3) order by id limit $4",
         account,
         agent,
+        after,
+        limit,
     )
 
 

@@ -7,11 +7,12 @@ from uuid import UUID
 import asyncpg
 
 from kefu_common.events.words import Channel, TicketKind, TicketStatus
-from kefu_common.postgres.database import Connection, Reader, TryAgain
+from kefu_common.postgres.database import Connection, Reader
 from kefu_routing.domain.model import Offer, OfferStatus, Ticket
 
 COLUMNS = ", ".join(f'"{f.name}"' for f in fields(Ticket))
 _FIXED = {"id", "account", "site", "channel", "contact", "interaction", "opened_at", "partition", "adapter", "subject"}
+"""What never changes once the ticket is there."""
 _CHANGING = ", ".join(f'"{f.name}" = excluded."{f.name}"' for f in fields(Ticket) if f.name not in _FIXED)
 
 _SAVE = f"""
@@ -132,10 +133,3 @@ async def save_offers(tx: Connection, offers: Iterable[Offer]) -> None:
         [o.created_at for o in rows],
         [o.expires_at for o in rows],
     )
-
-
-def need_locked(tickets: Iterable[Ticket], agents: set[tuple[str, str]]) -> None:
-    """Raises `TryAgain` when a ticket went to an agent who was not locked before it, as the order of locks demands."""
-    for ticket in tickets:
-        if ticket.holder is not None and (ticket.account, ticket.holder) not in agents:
-            raise TryAgain(f"ticket {ticket.id} moved")

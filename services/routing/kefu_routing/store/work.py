@@ -4,16 +4,17 @@ from kefu_common.kafka import topics
 from kefu_common.postgres import outbox
 from kefu_common.postgres.database import Connection
 from kefu_routing.domain.work import Work
-from kefu_routing.store import contacts, tickets
+from kefu_routing.store import instructions, tickets
 
 
 async def save(tx: Connection, work: Work) -> None:
     """Write everything. Nothing of it is true before the transaction commits, and then all of it is."""
-    await contacts.save(tx, list(work.contacts.values()), {})
     await tickets.save(tx, work.tickets.values())
     await tickets.save_interactions(tx, work.interactions)
     await tickets.save_offers(tx, work.offers.values())
     await _save_messages(tx, work)
+    await instructions.add(tx, work.instructions)
+    await instructions.save_outcomes(tx, work.outcomes)
     await _save_history(tx, work)
     await outbox.add(tx, _rows(work))
 
@@ -41,7 +42,6 @@ async def _save_messages(tx: Connection, work: Work) -> None:
                 "html": m.html,
                 "attachments": m.attachments,
                 "state": m.state,
-                "instruction": m.instruction,
             }
             for m in work.messages
         ]

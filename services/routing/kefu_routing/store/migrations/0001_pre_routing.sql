@@ -15,8 +15,16 @@ create table directory (
     version bigint not null,
     body jsonb,
     updated_at timestamptz not null default now(),
+    -- by when it was first made: the order of lists
+    number bigint generated always as identity,
+    -- up to which version it was published a second time, see timers.py
+    settled_version bigint not null default 0,
     primary key (account, kind, id)
 );
+-- serves the lists of the directory, newest first
+create index directory_newest on directory (account, kind, number desc) where body is not null;
+-- serves the timer: what has not been published a second time
+create index directory_unsettled on directory (updated_at) where settled_version < version;
 -- serves: who has this key?
 create unique index directory_key_hash on directory ((body ->> 'hash')) where kind = 'key' and body is not null;
 
@@ -103,12 +111,18 @@ create table tickets (
     partition smallint not null,
     traceparent text,
     -- of the e-mail that opened it
-    subject text
+    subject text,
+    -- where whoever wrote is answered
+    reply_email text,
+    reply_phone text
 );
--- serves assignment: the oldest of the most urgent that wait in a group
-create index tickets_waiting on tickets (account, "group", priority desc, opened_at) where status = 'queued';
+-- serves assignment: per channel, the oldest of the most urgent that wait in a group
+create index tickets_waiting on tickets (account, "group", channel, priority desc, opened_at)
+    where status = 'queued';
 -- serves assignment: what each agent holds
 create index tickets_held on tickets (account, holder, channel) where holder is not null;
+-- serves an agent's list of what they have in hand, and whether they may leave the directory
+create index tickets_in_hand on tickets (account, handler, id desc) where status = 'active';
 -- serves joining: the newest open ticket of a contact
 create index tickets_of_contact on tickets (account, contact, id desc);
 -- serves the list of tickets, newest first
@@ -152,14 +166,26 @@ create table messages (
     html text,
     attachments jsonb not null,
     -- of a reply: pending, sent, delivered, read or failed
-    state text,
-    -- of a chat reply: the instruction that says it
-    instruction uuid
+    state text
 );
 -- serves the conversation of a ticket
 create index messages_of_ticket on messages (ticket, at, id);
--- serves outcomes: which reply was this instruction?
-create index messages_instruction on messages (instruction) where instruction is not null;
+
+-- What adapters were asked to do, so that an outcome finds what it is about; kept as long as outcomes may come.
+create table instructions (
+    id uuid primary key,
+    ticket uuid not null,
+    -- the text that it says, or the offer for which it rings
+    message uuid,
+    offer uuid,
+    expires_at timestamptz not null,
+    -- what became of it: sent, delivered, read, failed; or expired, when nothing was heard in time
+    outcome text
+);
+-- serves the timer: texts of which nothing was heard in time
+create index instructions_unheard on instructions (expires_at) where outcome is null and message is not null;
+-- serves the clean-up by age
+create index instructions_expires_at on instructions using brin (expires_at);
 
 -- Internal notes: never in the same table as what a contact may see.
 create table notes (
@@ -170,8 +196,6 @@ create table notes (
     agent text not null,
     text text not null
 );
--- serves the history of a ticket
-create index notes_of_ticket on notes (ticket, id);
 
 -- Every event of a ticket, as published, and why it was decided so.
 create table history (
