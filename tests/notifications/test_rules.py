@@ -109,6 +109,11 @@ def test_a_notice_by_sms_is_one_line_of_at_most_three_segments(
     assert len(said.splitlines()) == 1
 
 
+def test_a_notice_by_mail_is_bounded() -> None:
+    # It goes to every administrator, and a batch of long messages would fill the memory.
+    assert utf16_units(word(an_offline("长" * 500_000), Medium.EMAIL).body) < 21_000
+
+
 def test_without_a_name_it_is_a_visitor() -> None:
     assert word(an_offline(name=None), Medium.EMAIL).body.startswith("访客 给您留言")
 
@@ -194,6 +199,11 @@ def test_an_address_holds_nothing_that_smtp_would_act_on(text: str) -> None:
 
 
 # What becomes of an attempt
+
+
+@pytest.mark.parametrize("text", ["a@=?utf-8?q?b=0D=0ABcc=3Av=40x.y?=", "=?utf-8?q?a=0Ab?=@b.c"])
+def test_an_encoded_word_is_no_address(text: str) -> None:
+    assert not is_address(text)
 
 
 @pytest.mark.parametrize(

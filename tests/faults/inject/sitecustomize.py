@@ -113,10 +113,10 @@ def _inbox_module(module: Any) -> None:
 def _relay_module(module: Any) -> None:
     original = module.Relay._send
 
-    async def send(self: Any, rows: Any) -> None:
+    async def send(self: Any, rows: Any) -> Any:
         if _is_build("deletes_first"):
             await self._db.pool.execute("delete from outbox where id = any($1::bigint[])", [row["id"] for row in rows])
-        await original(self, rows)
+        return await original(self, rows)
 
     module.Relay._send = send
 

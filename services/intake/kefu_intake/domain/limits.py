@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import StringConstraints
 
-NO_NUL: Final = r"^[^\x00]*$"
+from kefu_common.given import NO_NUL
+
 NO_CONTROL: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
 RFC_3339: Final = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"

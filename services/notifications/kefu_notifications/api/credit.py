@@ -5,12 +5,13 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from kefu_common.directory_follower import Directory
 from kefu_common.events.directory import Account, ObjectId
-from kefu_common.http.lists import Page, cursor_after
-from kefu_common.http.problems import Conflict, Invalid, NotFound, Unavailable, declared
+from kefu_common.given import NO_NUL, Given
+from kefu_common.http.lists import Page
+from kefu_common.http.problems import Conflict, NotFound, Unavailable, declared
 from kefu_notifications.api.access import Caller, Db
 from kefu_notifications.domain.planning import OLDEST, Reason
 from kefu_notifications.domain.sending import TRIED_FOR
@@ -40,14 +41,12 @@ class CreditOut(BaseModel):
     next: str | None = None
 
 
-class TopUpBody(BaseModel):
+class TopUpBody(Given):
     """A payment that the operator received."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     account: ObjectId
     amount_fen: int = Field(gt=0, le=100_000_000)
-    reference: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")
+    reference: str = Field(min_length=1, max_length=200, pattern=NO_NUL)
     """The operator's own: the same reference is never booked twice."""
 
 
@@ -70,10 +69,9 @@ async def get_credit(caller: Caller, db: Db, page: Annotated[CreditPage, Query()
     caller.need("messages:read")
     async with db.transaction() as tx:
         balance = (await credit.lock_balances(tx, [caller.account]))[caller.account]
-        found = await credit.entries(tx, caller.account, _cursor(page), page.limit + 1)
-    shown = [_out(entry) for entry in found[: page.limit]]
-    following = cursor_after(str(shown[-1].id)) if len(found) > page.limit else None
-    return CreditOut(balance_fen=balance, entries=shown, next=following)
+        found = await credit.entries(tx, caller.account, page.after_number(), page.limit + 1)
+    shown = page.of(found, lambda entry: entry.id, _out)
+    return CreditOut(balance_fen=balance, entries=shown["items"], next=shown["next"])
 
 
 @router.post("/top-ups", responses=declared(404, 409))
@@ -107,15 +105,6 @@ def _need_account(request: Request, account: str) -> None:
     if request.app.state.directory_problem() is not None:
         raise Unavailable("the directory has not been read yet")
     raise NotFound("no such account")
-
-
-def _cursor(page: Page) -> int | None:
-    key = page.after()
-    if key is None:
-        return None
-    if not (key.isascii() and key.isdigit() and len(key) < 19):
-        raise Invalid([("cursor", "expected a cursor from an earlier answer")])
-    return int(key)
 
 
 def _out(entry: Entry) -> EntryOut:

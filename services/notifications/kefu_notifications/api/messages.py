@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from kefu_common.events.words import Medium, Occasion
-from kefu_common.http.lists import Items, Page, cursor_after
-from kefu_common.http.problems import Conflict, Invalid, NotFound, declared
+from kefu_common.http.lists import Items, Page
+from kefu_common.http.problems import Conflict, NotFound, declared
 from kefu_notifications.api.access import Caller, Db, sites_of
 from kefu_notifications.domain.planning import Reason, State
 from kefu_notifications.domain.sending import TRIED_FOR
@@ -62,13 +62,11 @@ class MessagesPage(Page):
 async def list_messages(caller: Caller, db: Db, page: Annotated[MessagesPage, Query()]) -> Items[MessageOut]:
     """The account's messages on the key's sites, newest first."""
     caller.need("messages:read")
-    before = _cursor(page)
+    before = page.after_id()
     rows = await messages.page(
         db.pool, caller.account, sites_of(caller), page.ticket, page.state, before, page.limit + 1
     )
-    items = [_out(m) for m in rows[: page.limit]]
-    following = cursor_after(str(items[-1].id)) if len(rows) > page.limit else None
-    return Items(items=items, next=following)
+    return Items(**page.of(rows, lambda message: message.id, _out))
 
 
 @router.get("/{id}")
@@ -98,14 +96,6 @@ async def retry(id: UUID, caller: Caller, db: Db, request: Request) -> MessageOu
         await deliveries.add(tx, [message], now)
     request.app.state.wake()
     return _out(message)
-
-
-def _cursor(page: Page) -> UUID | None:
-    key = page.after()
-    try:
-        return None if key is None else UUID(key)
-    except ValueError:
-        raise Invalid([("cursor", "expected a cursor from an earlier answer")]) from None
 
 
 def _out(message: Message) -> MessageOut:

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from kefu_common.given import Given
 from kefu_common.http.problems import PreconditionFailed, declared
 from kefu_notifications.api.access import Caller, Db
 from kefu_notifications.domain.planning import OLDEST, Reason, Recipients, is_address, is_phone
@@ -37,19 +38,15 @@ def _single_line(value: str) -> str:
     return value
 
 
-class RecipientsBody(BaseModel):
+class RecipientsBody(Given):
     """Who is told instead of the account's administrators."""
-
-    model_config = ConfigDict(extra="forbid")
 
     emails: list[Annotated[str, AfterValidator(_address)]] = Field(default_factory=list, max_length=100)
     phones: list[Annotated[str, AfterValidator(_phone)]] = Field(default_factory=list, max_length=100)
 
 
-class SettingsBody(BaseModel):
+class SettingsBody(Given):
     """What an account chooses for its notifications."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     recipients: RecipientsBody | None = None
     """Unset: the account's administrators."""

@@ -71,7 +71,7 @@ class EventStream(Response):
             await end(tasks)
         if not giving.cancelled() and (error := giving.exception()) is not None:
             # The reader sees an end, comes back with its mark, and misses nothing.
-            log.error("stream_failed", error=repr(error), exc_info=error)
+            log.error("stream_failed", error=logs.described(error))
         with suppress(TimeoutError, OSError):
             async with asyncio.timeout(1):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -123,6 +123,9 @@ async def _frames(request: Request, db: Database, watch: FeedWatch, reader: Read
         while await _is_valid(request):
             news.clear()
             rows = await _read(db, reader, mark)
+            if any(row.forgotten > mark for row in rows):
+                # What came next was cleaned up before it could be given. Whoever comes back with the mark gets 410.
+                return
             frames = b"".join(_frame(row) for row in rows if row.event is not None)
             if rows:
                 mark = rows[-1].mark
@@ -130,7 +133,8 @@ async def _frames(request: Request, db: Database, watch: FeedWatch, reader: Read
                 yield frames
             if time.monotonic() >= comment_at:
                 comment_at = time.monotonic() + _COMMENT_EVERY_S
-                yield b": still here\n\n"
+                # With the mark: it also moves past what this reader may not see, and would become too old meanwhile.
+                yield f": still here\nid: {mark}\n\n".encode()
             if not rows:
                 await _news_or_time(news, comment_at, request)
 

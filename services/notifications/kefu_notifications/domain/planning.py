@@ -13,6 +13,8 @@ from kefu_notifications.domain.texts import Wording, word
 
 OLDEST: Final = timedelta(days=3)
 """Nothing is sent for an older event unless told to (design, section 4)."""
+MOST_STAFF: Final = 100
+"""So many people are told by each medium at the most."""
 _ADDRESS: Final = re.compile(r"[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]+@[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]+")
 _PHONE: Final = re.compile(r"\+?[0-9]{3,20}")
 _SEPARATORS: Final = re.compile(r"[\s\-().]")
@@ -84,8 +86,11 @@ def is_too_old(happened_at: datetime, now: datetime) -> bool:
 
 
 def is_address(text: str) -> bool:
-    """Whether it can be one recipient of an e-mail; nothing in it can become a second one, a header or a command."""
-    return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
+    """Whether it can be one recipient of an e-mail; nothing in it can become a second one, a header or a command.
+
+    What looks like an encoded word (RFC 2047) is none: it would be decoded into a header of its own.
+    """
+    return len(text) <= 254 and "=?" not in text and _ADDRESS.fullmatch(text) is not None
 
 
 def dialled(phone: str) -> str:
@@ -107,7 +112,7 @@ def _staff(staff: Recipients) -> list[tuple[Medium, str]]:
     # The same person may be named twice; told once is enough.
     emails = [(Medium.EMAIL, e) for e in dict.fromkeys(e.strip() for e in staff.emails)]
     phones = [(Medium.SMS, p) for p in dict.fromkeys(dialled(p) for p in staff.phones)]
-    return emails + phones
+    return emails[:MOST_STAFF] + phones[:MOST_STAFF]
 
 
 def _contact(wanted: MessageWanted) -> list[tuple[Medium, str]]:

@@ -10,6 +10,8 @@ from kefu_notifications.domain.segments import cut
 
 _NOTICE_UNITS: Final = 150
 """A notice fits three segments together with its signature; the whole text is in the e-mail."""
+_MAIL_UNITS: Final = 20_000
+"""A notice by e-mail goes to every administrator; all of a longer message is on its ticket."""
 _NAME_UNITS: Final = 30
 _REACHABLE_UNITS: Final = 50
 _REPLY_UNITS: Final = 600
@@ -62,7 +64,7 @@ def signature_of(chosen: str | None, short_name: str | None) -> str | None:
 
 
 def _notice_mail(wanted: MessageWanted) -> str:
-    lines = [f"{_name(wanted)} 给您留言：", "", _printable(wanted.text), ""]
+    lines = [f"{_name(wanted)} 给您留言：", "", cut(_printable(wanted.text), _MAIL_UNITS), ""]
     if wanted.reachable:
         lines.append(f"联系方式：{one_line(wanted.reachable)}")
     lines.append(f"工单：{wanted.ticket}")

@@ -28,7 +28,11 @@ class MailServer:
 
     async def deliver(self, letter: Letter) -> Outcome:
         """Hand one e-mail over."""
-        content = compose(letter, self._settings.mail_from)
+        try:
+            content = compose(letter, self._settings.mail_from)
+        except (ValueError, LookupError):
+            # No mail can be made of it, however often it is tried.
+            return Outcome(Result.REJECTED)
         handed_over = False
         try:
             client = await self._connected()

@@ -57,6 +57,7 @@ async def _set_unplaced_aside(tx: Connection, unplaced: Sequence[Received[Ticket
         metrics.DEAD_LETTERS.labels(received.record.topic, "no_place").inc()
     detail = "a ticket event needs a ticket's id as its subject, and a sequence"
     letters = [dead_letter_row("notifications", SetAside(r.record, "no_place", detail)) for r in unplaced]
+    await inbox.mark_set_aside(tx, [r.event.id for r in unplaced])
     await outbox.add(tx, letters)
 
 

@@ -42,6 +42,8 @@ class Given:
     mark: int
     type: str
     event: str | None
+    forgotten: int
+    """The highest mark of the account's feed that is no longer held, as of the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,8 @@ async def after(db: DbReader, reader: Reader, mark: int, limit: int) -> list[Giv
     rows = await db.fetch(
         "select id, type, case when ($4::text[] is null or site = any($4))"
         " and (feed = 'tickets' or adapter = $6 or (adapter is null and ($5::text[] is null or channel = any($5))))"
-        " and (expires_at is null or expires_at > clock_timestamp()) then event end as event"
+        " and (expires_at is null or expires_at > clock_timestamp()) then event end as event,"
+        " coalesce((select mark from feed_forgotten where feed = $1 and account = $2), 0) as forgotten"
         " from feed where feed = $1 and account = $2 and id > $3 order by id limit $7",
         reader.feed,
         reader.account,
@@ -188,7 +191,7 @@ async def after(db: DbReader, reader: Reader, mark: int, limit: int) -> list[Giv
         reader.adapter,
         limit,
     )
-    return [Given(row["id"], row["type"], row["event"]) for row in rows]
+    return [Given(row["id"], row["type"], row["event"], row["forgotten"]) for row in rows]
 
 
 async def heads(db: DbReader, mark: int) -> list[tuple[str, str, int]]:

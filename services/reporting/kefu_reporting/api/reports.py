@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import asyncpg
 from fastapi import APIRouter, Depends, Query, Request
@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 from kefu_common.directory_follower import Directory
 from kefu_common.events.directory import Account, Site
 from kefu_common.events.words import Channel
+from kefu_common.given import NO_NUL
 from kefu_common.http.auth import Principal, principal
 from kefu_common.http.problems import Unavailable, declared
 from kefu_common.postgres.database import Connection, Database, passes
@@ -35,7 +36,7 @@ def _calendar_date(value: object) -> object:
 
 
 CalendarDate = Annotated[date, BeforeValidator(_calendar_date)]
-Named = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00]*$")]
+Named = Annotated[str, StringConstraints(max_length=100, pattern=NO_NUL)]
 """An id or word; one that nobody has is no error and matches nothing. Postgres has no text with a NUL."""
 
 
@@ -52,6 +53,7 @@ class DailyQuery(BaseModel):
     agent: Named | None = None
     by: By = By.SITE
     """The dimension that the rows are grouped by."""
+    format: Literal["json"] = "json"
 
     @model_validator(mode="before")
     @classmethod
