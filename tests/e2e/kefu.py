@@ -157,8 +157,7 @@ class Kefu:
             if current["offer"] is None:
                 return None
             history = await self.call("routing", "GET", f"/v1/tickets/{ticket['id']}/history?limit=1000")
-            last = [e for e in history["items"] if e["type"] == "kefu.ticket.offered"][-1]
-            found: Json = last["data"]
+            found: Json = next(e["data"] for e in history["items"] if e["type"] == "kefu.ticket.offered")
             return found
 
         return await until(f"an offer of {ticket['id']}", probe, within_s)

@@ -9,6 +9,24 @@ import httpx
 from tests.e2e.kefu import Json, Kefu, an_id, until
 
 SECRET = "只给第一家看的话"
+REPLY = "只有第一家说的话"
+COLLECTIONS = ("sites", "calendars", "agents", "groups", "plans", "keys")
+ONLY_THE_FIRST_HAS = {
+    "accounts": "demo",
+    "sites": "night",
+    "calendars": "never",
+    "agents": "a12",
+    "groups": "complaints",
+    "plans": "night",
+    "keys": "adapter",
+}
+BODIES: dict[str, Json] = {
+    "reply": {"text": "x"},
+    "note": {"text": "x"},
+    "transfer": {"to": {"group": "pre-sale"}, "reason": "x"},
+    "presence": {"state": "available"},
+    "demo": {"id": "demo", "short_name": "别家"},
+}
 _NEW_ACCOUNTS = ("POST /v1/accounts", "POST /v1/credit/top-ups")
 
 
@@ -38,7 +56,7 @@ async def _second_account(first: Kefu) -> Kefu:
     for path, body in objects:
         await second.call("routing", "POST", f"/v1/{path}", body, expect=201)
     scopes = ["calls:write", "chats:write", "emails:write", "messages:write", "ratings:write", "outcomes:write"]
-    key = {"id": "adapter", "adapter": "demo", "scopes": [*scopes, "outbound:read"], "sites": ["shop"]}
+    key = {"id": "web", "adapter": "demo", "scopes": [*scopes, "outbound:read"], "sites": ["shop"]}
     second.adapter = (await second.call("routing", "POST", "/v1/keys", key, expect=201))["key"]
     return second
 
@@ -97,58 +115,109 @@ async def _first_accounts_work(first: Kefu) -> tuple[Json, Json, str]:
     return ticket, on_offer, await until("the administrators are told", told)
 
 
+async def _directory_of(kefu: Kefu) -> dict[str, Json]:
+    """Everything that an account has set up, by kind and id."""
+    found: dict[str, Json] = {}
+    for kind in COLLECTIONS:
+        for item in (await kefu.call("routing", "GET", f"/v1/{kind}?limit=1000"))["items"]:
+            found[f"{kind}/{item['id']}"] = item
+    return found
+
+
 async def test_every_route_and_both_feeds_are_blind_to_another_account(kefu: Kefu) -> None:
     second = await _second_account(kefu)
     await _accepted_by_intake(second)
     async with second, second.stream("outbound") as outbound, second.stream("tickets") as events:
         ticket, on_offer, message = await _first_accounts_work(kefu)
+        set_up = await _directory_of(kefu)
         known = {
             "tickets": ticket["id"],
             "contacts": ticket["contact"],
             "offers": on_offer["offer"],
             "messages": message,
+            **ONLY_THE_FIRST_HAS,
         }
         tried = 0
         for route in await _routes(kefu):
             if f"{route.method} {route.path}" in _NEW_ACCOUNTS or route.service == "intake" or "stream" in route.path:
                 continue
-            answer = await _try(second, route, known)
+            answer = await _try(second, route, known, set_up)
             assert answer.status_code != 500, f"{route}: {answer.text}"
             assert SECRET not in answer.text, route
             assert not any(id in answer.text.replace(str(answer.url), "") for id in _told(answer, known)), route
             if _names_a_thing_of_the_first(route, known):
-                assert answer.status_code == 404, f"{route}: {answer.status_code} {answer.text}"
+                # Changing an account is the operator's alone.
+                refused = 403 if route.path == "/v1/accounts/{id}" and route.method == "PUT" else 404
+                assert answer.status_code == refused, f"{route}: {answer.status_code} {answer.text}"
             tried += 1
-        assert tried > 30
+        assert tried > 40
+        for query in (f"contact={ticket['contact']}", f"interaction={ticket['interaction']}", "handler=a01"):
+            assert (await second.call("routing", "GET", f"/v1/tickets?{query}"))["items"] == []
 
+        await _post_about(second, ticket, outbound_of_first=await _instruction_of(kefu, ticket))
+        await _make_the_same(second, set_up)
+        assert await _directory_of(kefu) == set_up
         untouched = await kefu.call("routing", "GET", f"/v1/tickets/{ticket['id']}")
         assert (untouched["status"], untouched["handler"]) == ("active", "a01")
+        said = await kefu.call("routing", "GET", f"/v1/tickets/{ticket['id']}/messages")
+        assert [(m["text"], m["state"]) for m in said["items"]] == [(SECRET, None), (REPLY, "pending")]
         await _second_accounts_own_traffic(second, ticket, outbound.events, events.events)
     await kefu.command(ticket, "resolve", {"text": ""}, "a01")
 
 
-async def _try(second: Kefu, route: Route, known: dict[str, str]) -> httpx.Response:
-    """Call a route as the second account, with the first account's ids in the path."""
+async def _instruction_of(kefu: Kefu, ticket: Json) -> str:
+    """The first account's agent replies; the id of the instruction that says it."""
+    async with kefu.stream("outbound") as outbound:
+        await kefu.command(ticket, "reply", {"text": REPLY}, "a01")
+        said = await outbound.first("chat.say", lambda e: e["type"] == "kefu.chat.say" and e["data"]["text"] == REPLY)
+    return str(said["id"])
 
-    def fill(match: re.Match[str]) -> str:
-        before = route.path[: match.start()].strip("/").split("/")[-1]
-        return known.get(before, "a02")
 
-    path = re.sub(r"\{[^}]+\}", fill, route.path)
-    body: Any = {"text": "x", "to": {"group": "pre-sale"}, "reason": "x"} if route.method in ("POST", "PUT") else None
-    fitting = {"claim": {}, "accept": {}, "resolve": {"text": ""}, "reply": {"text": "x"}, "note": {"text": "x"}}
-    command = path.rsplit("/", 1)[-1]
+async def _post_about(second: Kefu, ticket: Json, outbound_of_first: str) -> None:
+    """Everything that an adapter can post, about the first account's interaction and instruction."""
+    interaction = ticket["interaction"]
+    for path, type, data in [
+        ("calls", "call.answered", {"agent": "a01"}),
+        ("calls", "call.ended", {}),
+        ("chats", "chat.message", {"text": "von nebenan"}),
+        ("chats", "chat.ended", {}),
+        ("emails", "email.received", {"text": "von nebenan"}),
+        ("messages", "message.left", {"text": "von nebenan"}),
+        ("ratings", "rating.given", {"score": 1}),
+        ("outcomes", "instruction.failed", {"instruction": outbound_of_first}),
+    ]:
+        await second.post(f"/v1/{path}", type, interaction, data=data)
+    own = (await second.ticket_of(interaction))["id"]
+    # An outcome on an interaction of its own, which has a ticket, that names what the first account was asked to do.
+    await second.post("/v1/outcomes", "instruction.failed", interaction, data={"instruction": outbound_of_first})
+    marker = an_id("mail")
+    await second.post("/v1/emails", "email.received", marker, data={"text": "danach"})
+    await second.ticket_of(marker)
+    assert own != ticket["id"]
+
+
+async def _make_the_same(second: Kefu, set_up: dict[str, Json]) -> None:
+    """The first account's own objects, posted and put by the second: they are its own, or refused."""
+    for place, body in set_up.items():
+        kind = place.partition("/")[0]
+        headers = {"Authorization": f"Bearer {second.admin}"}
+        url = f"{second.urls['routing']}/v1/{kind}"
+        made = await second.http.post(url, json=body, headers=headers)
+        assert made.status_code in (201, 409, 422), made.text
+        put = await second.http.put(f"{url}/{body['id']}", json=body, headers=headers)
+        assert put.status_code in (200, 404, 422), put.text
+
+
+async def _try(second: Kefu, route: Route, known: dict[str, str], set_up: dict[str, Json]) -> httpx.Response:
+    """Call a route as the second account, with the first account's ids in the path and a body that would do."""
+    path = re.sub(r"/([^/]+)/\{[^}]+\}", lambda m: f"/{m[1]}/{known[m[1]]}", route.path)
+    as_the_first_has_it = set_up.get(path.removeprefix("/v1/"))
+    body: Any = None
+    if route.method == "PUT" and as_the_first_has_it is not None:
+        body = as_the_first_has_it
+    elif route.method in ("POST", "PUT"):
+        body = BODIES.get(path.rsplit("/", 1)[-1], {})
     headers = {"Authorization": f"Bearer {second.admin}", "Kefu-Agent": "a01"}
-    if "/transfer" in path:
-        body = {"to": {"group": "pre-sale"}, "reason": "x"}
-    elif "/decline" in path:
-        body = {"reason": "x"}
-    elif command in fitting:
-        body = fitting[command]
-    elif command == "presence":
-        body = {"state": "available"}
-    elif command in ("sign-in", "sign-out", "heartbeat", "retry"):
-        body = {}
     return await second.http.request(route.method, f"{second.urls[route.service]}{path}", json=body, headers=headers)
 
 
@@ -164,7 +233,7 @@ def _names_a_thing_of_the_first(route: Route, known: dict[str, str]) -> bool:
 async def _second_accounts_own_traffic(second: Kefu, foreign: Json, outbound: list[Json], events: list[Json]) -> None:
     """The same interaction id in the other account is another interaction; its events do come on its feeds."""
     await second.sign_in("a01")
-    interaction = foreign["interaction"]
+    interaction = an_id("chat")
     await second.post("/v1/chats", "chat.started", interaction)
     ticket = await second.ticket_in(interaction, "offered")
     assert ticket["id"] != foreign["id"]
@@ -176,6 +245,6 @@ async def _second_accounts_own_traffic(second: Kefu, foreign: Json, outbound: li
 
     await until("the second account's own events arrive", arrived)
     assert {e["account"] for e in outbound + events} == {ticket["account"]}
-    report = await second.call("reporting", "GET", "/v1/reports/daily")
-    assert report["totals"]["opened"] <= 1
+    report = await second.call("reporting", "GET", "/v1/reports/daily?format=json")
+    assert report["totals"]["opened"] <= 4
     await second.sign_everybody_out()

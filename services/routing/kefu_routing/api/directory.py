@@ -183,11 +183,9 @@ async def change_key(id: str, request: Request, who: Who, service: Service) -> R
 
     async def command(tx: Connection) -> Answer:
         await store.lock_account(tx, who.account)
+        known = await _need(tx, who.account, "key", id)
         await _need_sites(tx, service, who, wanted)
-        known = await store.get(tx, who.account, "key", id)
-        if known is None:
-            raise problems.NotFound(f"there is no key {id}")
-        body = ApiKey(**wanted.model_dump(), hash=known[0]["hash"])
+        body = ApiKey(**wanted.model_dump(), hash=known["hash"])
         version = await _put(tx, request, who.account, "key", body)
         return Answer(_shown(body.model_dump(mode="json")), etag=str(version))
 
@@ -216,6 +214,14 @@ async def _need_sites(tx: Connection, service: Service, who: Who, wanted: KeyTer
 def _shown(body: dict[str, Any]) -> dict[str, Any]:
     """An object as callers see it: a key without its hash."""
     return {name: value for name, value in body.items() if name != "hash"}
+
+
+async def _need(tx: Connection, account: str, kind: Kind, id: str) -> dict[str, Any]:
+    """The object as it is. Raises `NotFound`."""
+    found = await store.get(tx, account, kind, id)
+    if found is None:
+        raise problems.NotFound(f"there is no {kind} {id}")
+    return found[0]
 
 
 async def _read(service: Service, account: str, kind: Kind, id: str) -> Response:
@@ -247,6 +253,7 @@ async def _change(
             await store.lock_account(tx, account)
         except store.Missing:
             raise problems.NotFound(f"there is no {kind} {body.id}") from None
+        await _need(tx, account, kind, body.id)
         if kind != "account":
             await _need_whole(tx, service, who, body)
         version = await _put(tx, request, account, kind, body)
@@ -259,8 +266,6 @@ async def _change(
 async def _put(tx: Connection, request: Request, account: str, kind: Kind, body: DirectoryObject) -> int:
     try:
         return await store.put(tx, account, kind, body, expected_version(request), trace_of(request))
-    except store.Missing:
-        raise problems.NotFound(f"there is no {kind} {body.id}") from None
     except store.VersionChanged:
         raise problems.PreconditionFailed(f"somebody else changed the {kind} {body.id}; read it again") from None
 
