@@ -17,6 +17,7 @@ from kefu_routing.domain.work import Work
 
 NOON = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 """Monday noon in Shanghai."""
+SALES, AFTER_SALE = ("acme", "sales"), ("acme", "after-sale")
 _numbers = count(1)
 
 
@@ -67,7 +68,7 @@ def a_candidate(agent: str, **fields: Any) -> Candidate:
 
 
 def a_waiting(channel: Channel = Channel.CHAT, since: float = 0, priority: int = 0, **passed: datetime) -> Waiting:
-    return Waiting(an_id(), channel, priority, later(since), "round_robin", passed)
+    return Waiting(an_id(), SALES, channel, priority, later(since), "round_robin", passed)
 
 
 def some_work(directory: AccountDirectory | None = None) -> Work:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kefu_common.events.directory import Capacity
 from kefu_common.events.words import Channel, PresenceState
 from kefu_routing.domain.assignment import PASS_S, Candidate, RuledOut, Waiting, assign, in_order
-from tests.routing.builders import NOON, a_candidate, a_waiting, later
+from tests.routing.builders import AFTER_SALE, NOON, SALES, a_candidate, a_waiting, later
 
 CHANNELS = st.sampled_from(list(Channel))
 CANDIDATES = st.lists(
@@ -40,7 +40,7 @@ def test_nobody_is_over_capacity_or_offered_anything_while_not_available(
     queue: list[Waiting], agents: list[Candidate]
 ) -> None:
     before = {a.agent: a.offers_today for a in agents}
-    decisions = assign(queue, agents, later(700))
+    decisions = assign(queue, {SALES: agents}, later(700))
     for agent in agents:
         held = agent.held
         assert held.get(Channel.CALL, 0) <= agent.capacity.call
@@ -55,7 +55,7 @@ def test_nobody_is_over_capacity_or_offered_anything_while_not_available(
 @given(QUEUES, CANDIDATES)
 @settings(max_examples=200, deadline=None)
 def test_no_ticket_waits_while_an_agent_who_may_take_it_is_free(queue: list[Waiting], agents: list[Candidate]) -> None:
-    decided = {d.ticket for d in assign(queue, agents, later(700))}
+    decided = {d.ticket for d in assign(queue, {SALES: agents}, later(700))}
     for waits in queue:
         if waits.ticket not in decided:
             assert not any(a.state is PresenceState.AVAILABLE and a.has_room_for(waits.channel) for a in agents)
@@ -64,7 +64,7 @@ def test_no_ticket_waits_while_an_agent_who_may_take_it_is_free(queue: list[Wait
 @given(st.integers(1, 6), st.integers(0, 40))
 def test_round_robin_evens_out_the_offers_of_the_day(agents: int, tickets: int) -> None:
     team = [a_candidate(f"a{n:02}", capacity=Capacity(chat=100)) for n in range(agents)]
-    counted = Counter(d.agent for d in assign([a_waiting() for _ in range(tickets)], team, NOON))
+    counted = Counter(d.agent for d in assign([a_waiting() for _ in range(tickets)], {SALES: team}, NOON))
     counts = [counted[a.agent] for a in team]
     assert max(counts) - min(counts) <= 1
 
@@ -80,23 +80,33 @@ def test_the_queue_is_by_urgency_then_channel_then_age() -> None:
 def test_who_declined_a_ticket_is_passed_over_for_a_while_and_the_decision_says_so() -> None:
     ticket = a_waiting(a01=NOON)
     team = [a_candidate("a01"), a_candidate("a02", offers_today=9), a_candidate("a03", state=None)]
-    (decision,) = assign([ticket], team, later(1))
+    (decision,) = assign([ticket], {SALES: team}, later(1))
     assert decision.agent == "a02"
     assert decision.why["ruled_out"] == {"a03": RuledOut.SIGNED_OUT, "a01": RuledOut.PASSED}
-    assert assign([ticket], [a_candidate("a01")], later(1)) == []
-    (again,) = assign([ticket], [a_candidate("a01")], NOON + timedelta(seconds=PASS_S))
+    assert assign([ticket], {SALES: [a_candidate("a01")]}, later(1)) == []
+    (again,) = assign([ticket], {SALES: [a_candidate("a01")]}, NOON + timedelta(seconds=PASS_S))
     assert again.agent == "a01"
 
 
 def test_a_ticket_that_nobody_may_take_does_not_hold_up_the_ones_behind_it() -> None:
     no_calls = [a_candidate("a01", capacity=Capacity(call=0))]
     call, chat = a_waiting(Channel.CALL), a_waiting(Channel.CHAT)
-    assert [d.ticket for d in assign([call, chat], no_calls, NOON)] == [chat.ticket]
+    assert [d.ticket for d in assign([call, chat], {SALES: no_calls}, NOON)] == [chat.ticket]
 
 
 def test_what_remains_of_a_call_goes_to_an_agent_whose_hands_are_full() -> None:
     busy = a_candidate("a01", held={Channel.CALL: 1})
     remains = replace(a_waiting(Channel.CALL), takes_capacity=False)
     waits = a_waiting(Channel.CALL)
-    assert [d.ticket for d in assign([waits, remains], [busy], NOON)] == [remains.ticket]
+    assert [d.ticket for d in assign([waits, remains], {SALES: [busy]}, NOON)] == [remains.ticket]
     assert busy.held == {Channel.CALL: 1}
+
+
+def test_an_agent_of_two_groups_gets_the_most_urgent_of_both_and_never_too_much() -> None:
+    both = a_candidate("a01", capacity=Capacity(call=1, chat=1, email=0))
+    chat = a_waiting(Channel.CHAT, since=0)
+    call = replace(a_waiting(Channel.CALL, since=9), group=AFTER_SALE)
+    other_call = a_waiting(Channel.CALL, since=10)
+    decisions = assign([chat, call, other_call], {SALES: [both], AFTER_SALE: [both]}, NOON)
+    assert [d.ticket for d in decisions] == [call.ticket, chat.ticket]
+    assert both.held == {Channel.CALL: 1, Channel.CHAT: 1}

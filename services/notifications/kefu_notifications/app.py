@@ -24,6 +24,7 @@ from kefu_common.http.problems import Unavailable
 from kefu_common.kafka.consumer import BatchConsumer, Source
 from kefu_common.kafka.producer import EventProducer
 from kefu_common.kafka.topics import MESSAGES, OUTBOUND, TICKETS
+from kefu_common.postgres import statistics
 from kefu_common.postgres.database import Database, passes
 from kefu_common.postgres.relay import Relay
 from kefu_common.service import Tasks, stop_process, until_up
@@ -79,6 +80,7 @@ class Running:
         await until_up("postgres", self.db.start, passes)
         self.tasks.start("feed_watch", self.feed_watch.run())
         self.tasks.start("janitor", janitor.run(self.db))
+        self.tasks.start("statistics", statistics.keep_fresh(self.db))
         self.waits_for = "kafka: not connected yet"
         await until_up("kafka", self.producer.start, _kafka_passes)
         self.tasks.start("relay", self.relay.run())

@@ -20,6 +20,7 @@ from kefu_common.kafka.batch import Received
 from kefu_common.kafka.consumer import BatchConsumer, Source
 from kefu_common.kafka.producer import EventProducer
 from kefu_common.kafka.topics import TICKETS
+from kefu_common.postgres import statistics
 from kefu_common.postgres.database import Database, passes
 from kefu_common.service import Tasks, stop_process, until_up
 from kefu_common.settings import DatabaseSettings
@@ -55,7 +56,7 @@ class Reporting:
         """Connect as soon as what is away is there, consume, and watch both until cancelled."""
         await until_up("database", self.database.start, passes)
         del self._waits["database"]
-        await asyncio.gather(self._watch_database(), self._consume())
+        await asyncio.gather(self._watch_database(), self._consume(), statistics.keep_fresh(self.database))
 
     async def find_key(self, hash: str) -> tuple[str, ApiKey] | None:
         """The account and key of a secret's hash. Raises `Unavailable` while an unknown key may still turn up."""

@@ -18,6 +18,7 @@ from kefu_common.http.auth import Authenticator
 from kefu_common.kafka import topics
 from kefu_common.kafka.consumer import BatchConsumer, Source
 from kefu_common.kafka.producer import EventProducer, NotConfirmed
+from kefu_common.postgres import statistics
 from kefu_common.postgres.database import Database, passes
 from kefu_common.postgres.relay import Relay
 from kefu_common.settings import DatabaseSettings
@@ -70,6 +71,7 @@ class Process:
         """Connect to what may be away for now, then begin."""
         await running.until_up("PostgreSQL", self.db.start, passes)
         await running.until_up("Kafka", self.producer.start, lambda e: isinstance(e, KafkaError | NotConfirmed))
+        self.tasks.start("statistics", statistics.keep_fresh(self.db))
         self.tasks.start("relay", self.relay.run())
         self.tasks.start("assigner", self.assigner.run())
         for consumer in (self.interactions, self.deliveries):

@@ -35,7 +35,10 @@ class Source(Generic[D]):
     models: dict[str, type[D]]
     apply: Apply[D]
     gather_s: float = 0.0
-    """Where nobody waits for the effect: how long events gather between batches, for fewer and larger transactions."""
+    """Where nobody waits for the effect: how long events gather between batches, for fewer and larger transactions.
+
+    A batch that was full is followed by the next at once.
+    """
 
 
 class Applying(Generic[D]):

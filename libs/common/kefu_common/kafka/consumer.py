@@ -62,6 +62,7 @@ class BatchConsumer(Generic[D]):
         self._source = source
         self._prefix = prefix
         self._on_broken = on_broken
+        self._batch_size = batch_size
         self._is_broken = False
         self._is_beginning_anew = False
         self._producer = producer
@@ -161,7 +162,7 @@ class BatchConsumer(Generic[D]):
         except KafkaError as error:
             # The group moved on; the batch comes again and the inbox knows it.
             log.info("offsets_not_committed", error=type(error).__name__)
-        if self._source.gather_s:
+        if self._source.gather_s and len(raw) < self._batch_size:
             await is_set_within(self._patience.stopping, self._source.gather_s)
 
     async def _work_off(self, records: list[Record]) -> None:

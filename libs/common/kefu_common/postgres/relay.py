@@ -16,7 +16,7 @@ from kefu_common.kafka.producer import EventProducer, NotConfirmed, Outgoing
 from kefu_common.postgres.database import PASSING, Database, passes
 from kefu_common.postgres.outbox import SHARDS, Row
 from kefu_common.telemetry import logs, metrics, tracing
-from kefu_common.waking import until_woken
+from kefu_common.waking import end, until_woken
 
 log = logs.get(__name__)
 
@@ -100,6 +100,7 @@ class Relay:
         self._renew_at = 0.0
         self._first = True
         self._deleted = 0
+        self._vacuuming: asyncio.Task[str] | None = None
         self._stuck: dict[tuple[str, str], float] = {}
         self.problem: str | None = None
 
@@ -109,6 +110,13 @@ class Relay:
 
     async def run(self) -> None:
         """Publish until cancelled. Errors that pass are waited out; others end the task."""
+        try:
+            await self._run()
+        finally:
+            if self._vacuuming is not None:
+                await end([self._vacuuming])
+
+    async def _run(self) -> None:
         wait_s = self._look_s
         while True:
             try:
@@ -152,17 +160,25 @@ class Relay:
         await self._db.pool.execute(
             _DELETE, [row["id"] for row in confirmed], list(self._fences), list(self._fences.values())
         )
-        await self._clear_away(len(confirmed))
+        self._clear_away(len(confirmed))
         if len(confirmed) < len(rows):
             raise NotConfirmed(f"{len(rows) - len(confirmed)} of {len(rows)} not confirmed in time")
         return len(found) == _BATCH or sum(len(row["value"]) for row in found) >= _BATCH_BYTES
 
-    async def _clear_away(self, deleted: int) -> None:
-        """Rows come and go so fast here that the server's own vacuum comes too late: looks would grow ever slower."""
+    def _clear_away(self, deleted: int) -> None:
+        """Rows come and go so fast here that the server's own vacuum comes too late: looks would grow ever slower.
+
+        Beside the publishing, which must not wait for it.
+        """
         self._deleted += deleted
-        if self._deleted >= _VACUUM_AFTER:
+        if self._vacuuming is not None and self._vacuuming.done():
+            vacuuming, self._vacuuming = self._vacuuming, None
+            # What it failed with is waited out, or ends this relay, as if it had happened here.
+            vacuuming.result()
+        if self._deleted >= _VACUUM_AFTER and self._vacuuming is None:
             self._deleted = 0
-            await self._db.pool.execute("vacuum (skip_locked, truncate false) outbox")
+            vacuum = self._db.pool.execute("vacuum (skip_locked, truncate false) outbox")
+            self._vacuuming = asyncio.create_task(vacuum, name="vacuum the outbox")
 
     def _without_stuck(self, rows: list[asyncpg.Record]) -> list[asyncpg.Record]:
         """Leave out a row that Kafka would never take, and what comes after it under the same key.

@@ -259,11 +259,11 @@ async def _need_room(tx: Connection, at: At, agent: str) -> None:
     """Raises `CannotTake` unless the agent, who is locked, is available and has room. (Guarantee 2)"""
     account = at.ticket.account
     seat = (await seats.lock(tx, [(account, agent)])).get((account, agent))
-    held = await seats.held_by(tx, account, [agent])
+    held = await seats.held_by(tx, [(account, agent)])
     if seat is None or seat.state is not PresenceState.AVAILABLE:
         raise rules.CannotTake(f"agent {agent} is not available")
     capacity = at.work.directories[account].agents[agent].capacity
-    candidate = assignment.Candidate(agent, seat.state, capacity, held[agent], 0, seat.last_offer_at)
+    candidate = assignment.Candidate(agent, seat.state, capacity, held[account, agent], 0, seat.last_offer_at)
     if not candidate.has_room_for(at.ticket.channel):
         raise rules.CannotTake(f"agent {agent} has no room for another {at.ticket.channel}")
 

@@ -11,6 +11,9 @@ from kefu_common.events.words import Channel, PresenceState
 PASS_S = 30
 """An agent who declined or lapsed a ticket is not offered it again for so long."""
 
+GroupKey = tuple[str, str]
+"""Account and group."""
+
 _URGENCY = {Channel.CALL: 0, Channel.CHAT: 1, Channel.EMAIL: 2, Channel.MESSAGE: 3}
 
 
@@ -25,9 +28,10 @@ class RuledOut(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A ticket that waits in the group; `passed` tells who declined or lapsed it, and when."""
+    """A ticket that waits in a group; `passed` tells who declined or lapsed it, and when."""
 
     ticket: object
+    group: GroupKey
     channel: Channel
     priority: int
     since: datetime
@@ -39,7 +43,7 @@ class Waiting:
 
 @dataclass(slots=True)
 class Candidate:
-    """An agent of the group: presence, what they hold per channel, and today's offers."""
+    """An agent of one or more groups: presence, what they hold per channel, and today's offers."""
 
     agent: str
     state: PresenceState | None
@@ -86,16 +90,21 @@ def in_order(waiting: Sequence[Waiting]) -> list[Waiting]:
     return sorted(waiting, key=lambda w: (-w.priority, _URGENCY[w.channel], w.since))
 
 
-def assign(waiting: Sequence[Waiting], agents: Sequence[Candidate], now: datetime) -> list[Decision]:
-    """Decide for all that waits in one group, in one go. Changes the candidates' counts as it goes.
+def assign(waiting: Sequence[Waiting], teams: Mapping[GroupKey, Sequence[Candidate]], now: datetime) -> list[Decision]:
+    """Decide for all that waits in these groups, in one go. Changes the candidates' counts as it goes.
 
-    A ticket for which every agent is ruled out waits on; it does not hold up the ones behind it.
+    `teams` has the agents of each group; who is in several is the same candidate in each, so that the most urgent
+    ticket of all groups comes first to them. A ticket for which every agent is ruled out waits on; it does not hold up
+    the ones behind it.
     """
     decisions: list[Decision] = []
-    present = [a for a in agents if a.state is PresenceState.AVAILABLE]
-    absent = {a.agent: _absence(a) for a in agents if a.state is not PresenceState.AVAILABLE}
+    here = {group: [a for a in team if a.state is PresenceState.AVAILABLE] for group, team in teams.items()}
+    away = {
+        group: {a.agent: _absence(a) for a in team if a.state is not PresenceState.AVAILABLE}
+        for group, team in teams.items()
+    }
     for ticket in in_order(waiting):
-        fit, ruled_out = _sift(ticket, present, now)
+        fit, ruled_out = _sift(ticket, here[ticket.group], now)
         if not fit:
             continue
         rank = STRATEGIES[ticket.strategy]
@@ -103,7 +112,7 @@ def assign(waiting: Sequence[Waiting], agents: Sequence[Candidate], now: datetim
         why: dict[str, object] = {
             "strategy": ticket.strategy,
             "candidates": {c.agent: c.offers_today for c in fit},
-            "ruled_out": {**absent, **ruled_out},
+            "ruled_out": {**away[ticket.group], **ruled_out},
             "chosen": winner.agent,
         }
         decisions.append(Decision(ticket.ticket, winner.agent, why))

@@ -1,57 +1,68 @@
 """What waits: per group, in the order of the queue."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import asyncpg
 
 from kefu_common.events.words import Channel
 from kefu_common.postgres.database import Connection, Reader
+from kefu_routing.domain.assignment import GroupKey
 from kefu_routing.domain.model import LIVE_CHANNELS, Ticket
 from kefu_routing.store.tickets import COLUMNS, ticket_of
 
 
-async def lock_group(tx: Connection, account: str, group: str) -> None:
+async def lock_groups(tx: Connection, groups: Collection[GroupKey]) -> None:
     """One assignment of a group at a time, over all processes."""
-    await tx.execute("select pg_advisory_xact_lock(hashtextextended($1, 1))", f"{account}\x1f{group}")
+    await tx.execute(
+        "select pg_advisory_xact_lock(h) from"
+        " (select distinct hashtextextended(g, 1) as h from unnest($1::text[]) g order by h) sorted",
+        ["\x1f".join(group) for group in groups],
+    )
 
 
 async def lock_waiting(
-    tx: Connection, account: str, group: str, now: datetime, with_room: Collection[Channel], limit: int
+    tx: Connection, with_room: Mapping[GroupKey, Collection[Channel]], now: datetime, limit: int
 ) -> list[Ticket]:
-    """The head of each channel's queue in the group, locked in the order of ids.
+    """The head of each channel's queue in each group, locked in the order of ids.
 
     By channel, so that a backlog of e-mails hides no caller; without room for a channel, only what takes none.
     """
+    heads = [
+        (account, group, channel.value, channel in room)
+        for (account, group), room in with_room.items()
+        for channel in Channel
+        # Written work without room cannot be offered at all.
+        if channel in room or channel in LIVE_CHANNELS
+    ]
+    if not heads:
+        return []
+    accounts, groups, channels, has_room = (list(column) for column in zip(*heads, strict=True))
     # An array of ids, and not a join: it is looked up by the primary key, whatever the planner believes of the table.
     rows = await tx.fetch(
         f"select {COLUMNS} from tickets where status = 'queued' and id = any(array(select head.id from"
-        " unnest($4::text[], $5::boolean[]) c (channel, has_room) cross join lateral (select id from tickets t"
-        " where t.account = $1 and t.\"group\" = $2 and t.channel = c.channel and t.status = 'queued'"
-        " and t.ready_at <= $3 and (c.has_room or not t.live) order by t.priority desc, t.opened_at limit $6) head))"
-        " order by id for update",
-        account,
-        group,
+        ' unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) h (account, "group", channel, has_room)'
+        ' cross join lateral (select id from tickets t where t.account = h.account and t."group" = h."group"'
+        " and t.channel = h.channel and t.status = 'queued' and t.ready_at <= $5 and (h.has_room or not t.live)"
+        " order by t.priority desc, t.opened_at limit $6) head)) order by id for update",
+        accounts,
+        groups,
+        channels,
+        has_room,
         now,
-        [channel.value for channel in _looked_at(with_room)],
-        [channel in with_room for channel in _looked_at(with_room)],
         limit,
     )
     return [ticket_of(row) for row in rows]
 
 
-def _looked_at(with_room: Collection[Channel]) -> list[Channel]:
-    """Written work without room cannot be offered at all."""
-    return [c for c in Channel if c in with_room or c in LIVE_CHANNELS]
-
-
-async def lock_homeless(tx: Connection, account: str, group: str, limit: int) -> list[Ticket]:
-    """Tickets that wait in a group that is gone."""
+async def lock_homeless(tx: Connection, gone: Collection[GroupKey], limit: int) -> list[Ticket]:
+    """Tickets that wait in groups that are gone."""
     rows = await tx.fetch(
-        f"select {COLUMNS} from tickets where account = $1 and \"group\" = $2 and status = 'queued'"
-        " order by id limit $3 for update",
-        account,
-        group,
+        f"select {COLUMNS} from tickets where status = 'queued' and id = any(array(select t.id from"
+        ' unnest($1::text[], $2::text[]) g (account, "group") join tickets t on t.account = g.account'
+        ' and t."group" = g."group" and t.status = \'queued\' order by t.id limit $3)) order by id for update',
+        [account for account, _ in gone],
+        [group for _, group in gone],
         limit,
     )
     return [ticket_of(row) for row in rows]

@@ -32,20 +32,21 @@ def seat_of(row: asyncpg.Record) -> Seat:
     return Seat(row["account"], row["agent"], state, row["offers_day"], row["offers_today"], row["last_offer_at"])
 
 
-async def held_by(tx: Connection, account: str, agents: Sequence[str]) -> dict[str, dict[Channel, int]]:
+async def held_by(tx: Connection, agents: Collection[tuple[str, str]]) -> dict[tuple[str, str], dict[Channel, int]]:
     """How many tickets of each channel these agents hold, offered ones included.
 
     With the agents locked the numbers cannot rise; they may fall, and then the group is looked at again.
     """
     rows = await tx.fetch(
-        "select holder, channel, count(*) as held from tickets where account = $1 and holder = any($2::text[])"
-        " group by holder, channel",
-        account,
-        list(agents),
+        "select k.account, k.agent, t.channel, t.held from unnest($1::text[], $2::text[]) k (account, agent)"
+        " cross join lateral (select channel, count(*) as held from tickets where account = k.account"
+        " and holder = k.agent group by channel) t",
+        [a[0] for a in agents],
+        [a[1] for a in agents],
     )
-    held: dict[str, dict[Channel, int]] = {agent: {} for agent in agents}
+    held: dict[tuple[str, str], dict[Channel, int]] = {agent: {} for agent in agents}
     for row in rows:
-        held[row["holder"]][Channel(row["channel"])] = row["held"]
+        held[row["account"], row["agent"]][Channel(row["channel"])] = row["held"]
     return held
 
 

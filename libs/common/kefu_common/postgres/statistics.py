@@ -1,0 +1,45 @@
+"""Keeping the planner's idea of young tables up to date.
+
+A plan is kept by each connection. One that was made while a table was almost empty may read all of an account to find
+one row, and PostgreSQL itself looks for tables that have grown only once a minute.
+"""
+
+import asyncio
+from typing import Final
+
+import asyncpg
+
+from kefu_common.postgres.database import Database, passes
+from kefu_common.telemetry import logs
+
+log = logs.get(__name__)
+
+_LOOK_S: Final = 3.0
+_SMALL: Final = 500
+"""Below so many rows no plan is slow."""
+
+
+async def keep_fresh(db: Database) -> None:
+    """Analyse tables that have changed by more than all their rows, until cancelled."""
+    while True:
+        try:
+            await analyze_grown(db)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if not passes(error):
+                raise
+            log.warning("statistics_wait", error=type(error).__name__)
+        await asyncio.sleep(_LOOK_S)
+
+
+async def analyze_grown(db: Database) -> list[str]:
+    """Analyse once, and return which tables. A table grows ever longer between two times, so the price stays small."""
+    rows = await db.pool.fetch(
+        "select quote_ident(schemaname) || '.' || quote_ident(relname) as name from pg_stat_user_tables"
+        " where schemaname = current_schema() and n_live_tup >= $1 and n_mod_since_analyze > n_live_tup",
+        _SMALL,
+    )
+    names = [row["name"] for row in rows]
+    if names:
+        # Those that somebody else analyses or locks now are left for the next time.
+        await db.pool.execute(f"analyze (skip_locked) {', '.join(names)}")
+    return names
