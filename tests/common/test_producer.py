@@ -15,6 +15,7 @@ from kefu_common.kafka.topics import MAX_RECORD_BYTES
 from tests.common.conftest import OwnServer
 from tests.common.harness import TOPIC, eventually, read_all
 from tests.conftest import World
+from tests.processes import freeze
 
 
 async def a_topic(kafka: str, config: dict[str, str] | None = None) -> str:
@@ -87,7 +88,7 @@ async def test_a_broker_that_stands_still_is_told_in_time_and_works_again_afterw
 ) -> None:
     topic = await a_topic(own_kafka.address)
     await own_producer.send([Outgoing(topic, b"k", b"1")], 10)
-    os.kill(own_kafka.pid, signal.SIGSTOP)
+    await freeze(own_kafka.pid)
     try:
         began = time.monotonic()
         with pytest.raises(NotConfirmed):
@@ -133,7 +134,7 @@ async def test_a_stop_without_a_broker_ends_in_time_and_leaves_nothing_running(o
     topic = await a_topic(own_kafka.address)
     await producer.send([Outgoing(topic, b"k", b"1")], 10)
     before = asyncio.all_tasks()
-    os.kill(own_kafka.pid, signal.SIGSTOP)
+    await freeze(own_kafka.pid)
     try:
         with pytest.raises(NotConfirmed):
             await producer.send([Outgoing(topic, b"k", b"2"), Outgoing(topic, b"k", b"3")], 0.5)

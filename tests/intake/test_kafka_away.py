@@ -20,6 +20,7 @@ from tests.conftest import free_port_base
 from tests.intake.building import a_post
 from tests.intake.conftest import seed
 from tests.intake.running import Intake, running_intake, until
+from tests.processes import freeze
 
 BACK_WITHIN_S = 60.0
 AT_ONCE_S = 1.0
@@ -43,25 +44,14 @@ class Broker:
         os.kill(self._pid, number)
 
     async def freeze(self) -> None:
-        """Stop it, and wait until all its threads have stopped."""
-
-        async def is_frozen() -> bool:
-            return thread_states(self._pid) == {"T"}
-
-        self.signal(signal.SIGSTOP)
-        await until(is_frozen, 5)
+        """Stop it: from now on it answers nobody."""
+        await freeze(self._pid)
 
     @property
     def _pid(self) -> int:
         pid = self.supervisor.child("kafka-aside").pid
         assert pid is not None
         return pid
-
-
-def thread_states(pid: int) -> set[str]:
-    """The states of a process's threads, as Linux names them; T is stopped."""
-    stats = [stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return {stat.rpartition(")")[2].split()[0] for stat in stats}
 
 
 @pytest.fixture(scope="module")

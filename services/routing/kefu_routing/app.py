@@ -45,9 +45,7 @@ class Process:
         self.assigner = Assigner(self.db, self.directories, self.relay.wake)
         on_interactions = OnInteractions(self.db, self.directories, self.committed)
         on_deliveries = OnDeliveries(self.db, self.directories, self.committed)
-        self.interactions = self._consumer(
-            Source(topics.INTERACTIONS, INTERACTION_MODELS, on_interactions, gather_s=0.004)
-        )
+        self.interactions = self._consumer(Source(topics.INTERACTIONS, INTERACTION_MODELS, on_interactions, gather_s=0))
         self.deliveries = self._consumer(Source(topics.DELIVERIES, DELIVERY_MODELS, on_deliveries, gather_s=0.2))
         self.timers = Timers(
             self.db, self.directories, self.interactions.read_until, self.interactions.owned, self.committed

@@ -35,6 +35,7 @@ __all__ = ["ATTEMPTS", "IN_A_ROW", "Apply", "BatchConsumer", "BrokenConsumer", "
 log = logs.get(__name__)
 D = TypeVar("D", bound=BaseModel)
 
+_MORE_WITHIN_MS = 3
 _FINISH_S = 8.0
 _LEAVE_S = 5.0
 _LOOK_S = 0.3
@@ -150,6 +151,7 @@ class BatchConsumer(Generic[D]):
             await self._patience.stopping.wait()
             raise asyncio.CancelledError
         try:
+            raw += await self._more(self._batch_size - len(raw))
             await self._work_off([reading.record_of(r, self._prefix) for r in raw])
         except BaseException as error:
             # Outermost: whatever gets here would be swallowed by the framework and its offset committed later. A
@@ -164,6 +166,17 @@ class BatchConsumer(Generic[D]):
             log.info("offsets_not_committed", error=type(error).__name__)
         if self._source.gather_s and len(raw) < self._batch_size:
             await is_set_within(self._patience.stopping, self._source.gather_s)
+
+    async def _more(self, most: int) -> reading.Raw:
+        """What came in while the last batch was worked off.
+
+        The Kafka client fetches nothing while records wait in it. What it gives first is what came first after the last
+        look, often a single record, and all that came later would wait for another round.
+        """
+        if most <= 0:
+            return ()
+        found = await self._consumer().getmany(timeout_ms=_MORE_WITHIN_MS, max_records=most)
+        return tuple(record for records in found.values() for record in records)
 
     async def _work_off(self, records: list[Record]) -> None:
         topic, wait_out = self._source.topic.name, self._patience.until_it_passes

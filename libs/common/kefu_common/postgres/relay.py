@@ -23,7 +23,7 @@ log = logs.get(__name__)
 LEASE_S = 10.0
 _BATCH = 1000
 _BATCH_BYTES = 4 * 1024 * 1024
-_GATHER_S = 0.005
+_GATHER_S = 0.002
 """One commit is mostly followed by others at once; publishing them together costs a fraction."""
 _VACUUM_AFTER = 5000
 
