@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import asyncpg
 import httpx
 from aiokafka import AIOKafkaConsumer
 from pydantic import SecretStr
@@ -21,6 +22,8 @@ from kefu_routing.app import Process, create
 from tests.conftest import World
 
 T = TypeVar("T")
+Connect = Callable[[str], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
+"""Opens a connection to a service's schema."""
 Json = dict[str, Any]
 
 

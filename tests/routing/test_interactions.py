@@ -8,9 +8,12 @@ from kefu_common.events.directory import Texts
 from kefu_common.events.messages import ContactAddress
 from kefu_common.events.outbound import ChatSay
 from kefu_common.events.words import TicketStatus
+from kefu_routing.domain import offers
 from kefu_routing.domain import ticket as rules
-from kefu_routing.domain.interactions import Known, NotApplicable, decide, move_reply
+from kefu_routing.domain.interactions import Known, decide
 from kefu_routing.domain.model import Instructed, Message, OfferStatus, Ticket
+from kefu_routing.domain.outcomes import move_reply
+from kefu_routing.domain.refusals import NotApplicable
 from kefu_routing.domain.work import Work
 from tests.routing.builders import (
     NOON,
@@ -32,7 +35,7 @@ def _ringing(agent: str = "a01") -> tuple[Work, Known, Ticket]:
     work, known = some_work(), nothing_known()
     decide(work, known, an_event("call.started"), 0, NOON)
     ticket = the_ticket(work)
-    made = rules.offer(work, ticket, agent, NOON, {})
+    made = offers.offer(work, ticket, agent, NOON, {})
     known.offers[made.id] = made
     return work, known, ticket
 
@@ -167,7 +170,7 @@ def _answered_and_passed_on() -> tuple[Work, Known, Ticket]:
 def test_a_caller_who_hangs_up_while_passed_on_is_the_owners_to_look_after() -> None:
     # T-15
     work, known, ticket = _answered_and_passed_on()
-    made = rules.offer(work, ticket, "a02", later(31), {})
+    made = offers.offer(work, ticket, "a02", later(31), {})
     known.offers[made.id] = made
     decide(work, known, an_event("call.ended", at=later(35)), 0, later(35))
     assert (ticket.status, ticket.handler, ticket.holder, ticket.live) == (TicketStatus.ACTIVE, "a01", None, False)
@@ -184,11 +187,11 @@ def test_what_remains_of_a_call_rings_nobody_and_fills_nobodys_hands() -> None:
     decide(work, known, an_event("call.answered", at=later(3), agent="a01"), 0, later(3))
     decide(work, known, an_event("call.ended", at=later(60)), 0, later(60))
     rules.transfer_to_group(work, ticket, "a01", "sales", "跟进", later(61))
-    made = rules.offer(work, ticket, "a02", later(62), {})
+    made = offers.offer(work, ticket, "a02", later(62), {})
     assert instructions_of(work) == ["call.ring"]
     assert held_by(ticket) is None
     assert made.expires_at == later(62 + 300)
-    rules.give_back(work, ticket, made, OfferStatus.LAPSED, later(400))
+    offers.give_back(work, ticket, made, OfferStatus.LAPSED, later(400))
     assert instructions_of(work) == ["call.ring"]
 
 

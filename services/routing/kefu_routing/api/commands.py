@@ -30,7 +30,7 @@ from kefu_routing.api.context import (
     run,
     trace_of,
 )
-from kefu_routing.domain import assignment
+from kefu_routing.domain import assignment, offers, refusals
 from kefu_routing.domain import ticket as rules
 from kefu_routing.domain.model import Contact, Offer, Ticket
 from kefu_routing.domain.work import Work
@@ -111,7 +111,7 @@ async def accept(id: UUID, request: Request, who: Who, service: Service) -> Resp
 
     def rule(at: At) -> None:
         assert at.offer is not None
-        rules.accept(at.work, at.ticket, at.offer, at.agent, now())
+        offers.accept(at.work, at.ticket, at.offer, at.agent, now())
 
     return await run(request, who, service, body, lambda tx: _on_offer(tx, request, who, service, id, rule))
 
@@ -123,7 +123,7 @@ async def decline(id: UUID, request: Request, who: Who, service: Service) -> Res
 
     def rule(at: At) -> None:
         assert at.offer is not None
-        rules.decline(at.work, at.ticket, at.offer, at.agent, body.reason, now())
+        offers.decline(at.work, at.ticket, at.offer, at.agent, body.reason, now())
 
     return await run(request, who, service, body, lambda tx: _on_offer(tx, request, who, service, id, rule))
 
@@ -138,7 +138,7 @@ async def claim(id: UUID, request: Request, who: Who, service: Service) -> Respo
         await seats.lock(tx, [(who.account, agent)])
         at = await _at(tx, request, who, service, id)
         with _refusals():
-            rules.need(at.ticket, TicketStatus.QUEUED)
+            refusals.need(at.ticket, TicketStatus.QUEUED)
             await _need_room(tx, at, agent)
             rules.claim(at.work, at.ticket, agent, now())
         return await _done(tx, at)
@@ -185,7 +185,7 @@ async def transfer(id: UUID, request: Request, who: Who, service: Service) -> Re
             await seats.lock(tx, [(who.account, agent) for agent in both])
         at = await _at(tx, request, who, service, id)
         with _refusals():
-            rules.need_handler(at.ticket, at.agent)
+            refusals.need_handler(at.ticket, at.agent)
             if body.to.group is not None:
                 rules.transfer_to_group(at.work, at.ticket, at.agent, body.to.group, body.reason, now())
             elif body.to.agent is not None:
@@ -261,11 +261,11 @@ async def _need_room(tx: Connection, at: At, agent: str) -> None:
     seat = (await seats.lock(tx, [(account, agent)])).get((account, agent))
     held = await seats.held_by(tx, [(account, agent)])
     if seat is None or seat.state is not PresenceState.AVAILABLE:
-        raise rules.CannotTake(f"agent {agent} is not available")
+        raise refusals.CannotTake(f"agent {agent} is not available")
     capacity = at.work.directories[account].agents[agent].capacity
     candidate = assignment.Candidate(agent, seat.state, capacity, held[account, agent], 0, seat.last_offer_at)
     if not candidate.has_room_for(at.ticket.channel):
-        raise rules.CannotTake(f"agent {agent} has no room for another {at.ticket.channel}")
+        raise refusals.CannotTake(f"agent {agent} has no room for another {at.ticket.channel}")
 
 
 @contextmanager
@@ -273,7 +273,7 @@ def _refusals() -> Iterator[None]:
     """The rules' refusals as problems."""
     try:
         yield
-    except rules.WrongState as refused:
+    except refusals.WrongState as refused:
         raise problems.Conflict(str(refused), possible=refused.possible) from None
-    except rules.CommandRefused as refused:
+    except refusals.CommandRefused as refused:
         raise problems.Conflict(str(refused)) from None

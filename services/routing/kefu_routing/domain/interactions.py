@@ -10,7 +10,8 @@ from kefu_common.events.envelope import Event
 from kefu_common.events.interactions import ContactClaim, InteractionData
 from kefu_common.events.messages import MessageWanted
 from kefu_common.events.words import Channel, Occasion, TicketStatus
-from kefu_routing.domain import admission, ticket
+from kefu_routing.domain import admission, offers, ticket
+from kefu_routing.domain.holding import enqueue, pause_handling, take
 from kefu_routing.domain.identity import ContactBook
 from kefu_routing.domain.model import (
     LIVE_CHANNELS,
@@ -22,6 +23,8 @@ from kefu_routing.domain.model import (
     OfferStatus,
     Ticket,
 )
+from kefu_routing.domain.outcomes import take_outcome
+from kefu_routing.domain.refusals import NotApplicable
 from kefu_routing.domain.work import Work
 
 STARTS: dict[type[InteractionData], Channel] = {
@@ -34,14 +37,6 @@ STARTS: dict[type[InteractionData], Channel] = {
 
 Interaction = tuple[str, str]
 """Account and the adapter's id."""
-
-
-class NotApplicable(Exception):
-    """The event makes no sense as things stand: set aside with this reason; its neighbours go on."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(slots=True)
@@ -193,7 +188,7 @@ def _open(
         ticket.turn_away(work, opened, admitted.refused, now)
     else:
         _welcome(work, opened, directory, now)
-        ticket.enqueue(work, opened, "new", event.time)
+        enqueue(work, opened, "new", event.time)
     return opened
 
 
@@ -270,7 +265,7 @@ def _go_on(work: Work, known: Known, going: Ticket, event: Event[InteractionData
         case said.CallTransferred() as moved:
             _moved(work, going, made, moved.to, event.time)
         case said.InstructionOutcome() as outcome:
-            _outcome(work, known, going, made, outcome, event.time)
+            take_outcome(work, known.instructed, going, made, outcome, event.time)
         case _:
             # Holding and resuming change neither who has the call nor what anybody is promised.
             work.tickets[going.id] = going
@@ -287,10 +282,10 @@ def _answered(work: Work, going: Ticket, made: Offer | None, agent: str, at: dat
     if made is not None and made.agent == agent and made.status is OfferStatus.OPEN and at <= made.expires_at:
         made.status = OfferStatus.ACCEPTED
         work.offers[made.id] = made
-        ticket.take(work, going, agent, at, by="answered", offer_id=made.id)
+        take(work, going, agent, at, by="answered", offer_id=made.id)
         return
-    ticket.drop_offer(work, going, made, at, answered_by=agent)
-    ticket.take(work, going, agent, at, by="answered")
+    offers.drop_offer(work, going, made, at, answered_by=agent)
+    take(work, going, agent, at, by="answered")
 
 
 def _moved(work: Work, going: Ticket, made: Offer | None, to: str, at: datetime) -> None:
@@ -298,60 +293,9 @@ def _moved(work: Work, going: Ticket, made: Offer | None, to: str, at: datetime)
     agent = work.directories[going.account].agent_called(to)
     if agent is None or not going.is_open:
         raise NotApplicable("unknown_agent")
-    ticket.drop_offer(work, going, made, at, answered_by=agent)
+    offers.drop_offer(work, going, made, at, answered_by=agent)
     before = going.handler
-    ticket.pause_handling(going, at)
+    pause_handling(going, at)
     going.handler = None
     work.happen(going, happened.TicketTransferred, at, agent=before, to_agent=agent)
-    ticket.take(work, going, agent, at, by="answered")
-
-
-def _outcome(
-    work: Work,
-    known: Known,
-    going: Ticket,
-    made: Offer | None,
-    outcome: said.InstructionOutcome,
-    at: datetime,
-) -> None:
-    try:
-        asked = known.instructed.get(UUID(outcome.instruction))
-    except ValueError:
-        raise NotApplicable("unknown_instruction") from None
-    if asked is None or asked.ticket != going.id:
-        raise NotApplicable("unknown_instruction")
-    state = _STATE_AFTER[type(outcome)]
-    work.outcomes[asked.id] = state
-    if asked.message is not None:
-        move_reply(work, going, asked.message, state, at, cause="adapter")
-    if state == "failed" and made is not None and made.id == asked.offer and made.status is OfferStatus.OPEN:
-        # The phone cannot be rung: waiting until the offer lapses would only keep the caller waiting.
-        ticket.give_back(work, going, made, OfferStatus.LAPSED, at, reason="ring_failed")
-
-
-_STATE_AFTER: dict[type[said.InstructionOutcome], str] = {
-    said.InstructionDone: "sent",
-    said.InstructionDelivered: "delivered",
-    said.InstructionRead: "read",
-    said.InstructionFailed: "failed",
-}
-
-_FOLLOWS: dict[str, frozenset[str]] = {
-    "pending": frozenset({"sent", "delivered", "read", "failed"}),
-    "sent": frozenset({"delivered", "read", "failed"}),
-    # A person had it sent again, or the failure was told of an earlier try.
-    "failed": frozenset({"sent", "delivered", "read"}),
-    "delivered": frozenset({"read"}),
-    "read": frozenset(),
-}
-"""What a reply's state may become; news that comes late or twice changes nothing."""
-
-
-def move_reply(work: Work, going: Ticket, message: Message, state: str, at: datetime, cause: str) -> None:
-    """Move a reply's state; one that failed shows on its ticket."""
-    current = work.message_states.get(message.id, message.state or "pending")
-    if state not in _FOLLOWS[current]:
-        return
-    work.message_states[message.id] = state
-    if state == "failed" and message.origin == "agent":
-        work.happen(going, happened.TicketReplyFailed, at, message=message.id, cause=cause)
+    take(work, going, agent, at, by="answered")

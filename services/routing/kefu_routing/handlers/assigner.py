@@ -13,8 +13,9 @@ from kefu_common.events.words import Channel, PresenceState
 from kefu_common.ids import new_id
 from kefu_common.postgres.database import Connection, Database, passes
 from kefu_common.telemetry import logs, metrics
-from kefu_routing.domain import admission, assignment, ticket
+from kefu_routing.domain import admission, assignment, offers
 from kefu_routing.domain.assignment import GroupKey
+from kefu_routing.domain.holding import enqueue
 from kefu_routing.domain.model import LIVE_CHANNELS, AccountDirectory, Seat, Ticket
 from kefu_routing.domain.work import Work
 from kefu_routing.store import queues, seats
@@ -140,7 +141,7 @@ async def assign_groups(
     for decision in decisions:
         assert isinstance(decision.ticket, UUID)
         offered = ready[decision.ticket]
-        ticket.offer(work, offered, decision.agent, now, decision.why)
+        offers.offer(work, offered, decision.agent, now, decision.why)
         chosen[offered.account, decision.agent] = agents[offered.account, decision.agent]
     await seats.count_offers(tx, [_counted(found[a].account, a, c, now) for (a, _), c in chosen.items()])
     await store.save(tx, work)
@@ -195,7 +196,7 @@ async def _rehouse(
     for homeless in await queues.lock_homeless(tx, gone, _TICKETS_AT_ONCE):
         group = admission.group_for(found[homeless.account], homeless)
         if group is not None:
-            ticket.enqueue(work, homeless, "transferred", now, group)
+            enqueue(work, homeless, "transferred", now, group)
     await store.save(tx, work)
     return work.groups_to_assign
 

@@ -10,7 +10,7 @@ from kefu_common.ids import new_id
 from kefu_common.kafka.batch import Received
 from kefu_common.postgres import inbox
 from kefu_common.postgres.database import Database
-from kefu_routing.domain.interactions import move_reply
+from kefu_routing.domain.outcomes import move_reply
 from kefu_routing.domain.work import Work
 from kefu_routing.store import conversation, tickets
 from kefu_routing.store import work as store

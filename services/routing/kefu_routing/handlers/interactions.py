@@ -18,6 +18,7 @@ from kefu_common.postgres.database import Connection, Database
 from kefu_common.telemetry import metrics
 from kefu_routing.domain import interactions as rules
 from kefu_routing.domain.identity import ContactBook, Key, keys_of
+from kefu_routing.domain.refusals import NotApplicable
 from kefu_routing.domain.work import Work
 from kefu_routing.store import contacts, early, instructions, seats, tickets
 from kefu_routing.store import work as store
@@ -62,7 +63,7 @@ class OnInteractions:
             try:
                 rules.decide(work, known, received.event, received.record.partition, now)
                 _name_ticket(received, known)
-            except rules.NotApplicable as why:
+            except NotApplicable as why:
                 if why.reason == "no_start":
                     too_early.append(received)
                 else:

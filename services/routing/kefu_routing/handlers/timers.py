@@ -13,9 +13,9 @@ from kefu_common.kafka.dead_letters import SetAside, dead_letter_row
 from kefu_common.postgres import inbox, outbox
 from kefu_common.postgres.database import Connection, Database, passes
 from kefu_common.telemetry import logs, metrics
-from kefu_routing.domain import ticket
-from kefu_routing.domain.interactions import move_reply
+from kefu_routing.domain import offers, ticket
 from kefu_routing.domain.model import OfferStatus, Ticket
+from kefu_routing.domain.outcomes import move_reply
 from kefu_routing.domain.work import Work
 from kefu_routing.handlers.presence import take_offers_back
 from kefu_routing.store import directory, due, early, instructions, queues, seats, tickets
@@ -77,10 +77,10 @@ class Timers:
             return
         async with self.db.transaction() as tx:
             work, locked = await _lock(tx, self.directories, ids)
-            offers = await tickets.offers_of(tx, [t.offer for t in locked.values() if t.offer is not None])
-            lapsed = [o for o in offers.values() if o.status is OfferStatus.OPEN and o.expires_at <= now]
+            known = await tickets.offers_of(tx, [t.offer for t in locked.values() if t.offer is not None])
+            lapsed = [o for o in known.values() if o.status is OfferStatus.OPEN and o.expires_at <= now]
             for made in lapsed:
-                ticket.give_back(work, locked[made.ticket], made, OfferStatus.LAPSED, now)
+                offers.give_back(work, locked[made.ticket], made, OfferStatus.LAPSED, now)
             await store.save(tx, work)
         metrics.OFFERS.labels("lapsed").inc(len(lapsed))
         self.committed(work.groups_to_assign)
