@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kefu_local.errors import AlreadyRunning, DiskFull
 
-NEEDED_MIB = 1024
+NEEDED_MIB = 2048
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def write_json(path: Path, content: object, *, mode: int = 0o600) -> None:
 
 
 def require_room(*folders: Path) -> None:
-    """Raises DiskFull for the first folder with less than 1 GiB free."""
+    """Raises DiskFull for the first folder with less than 2 GiB free."""
     for folder in folders:
         existing = next(f for f in (folder, *folder.absolute().parents) if f.exists())
         free_mib = shutil.disk_usage(existing).free // 2**20

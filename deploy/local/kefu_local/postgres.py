@@ -23,12 +23,13 @@ LOCALE = "C.UTF-8"
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
-    "shared_buffers": "128MB",
+    "shared_buffers": "256MB",
     "max_connections": "200",
     "max_locks_per_transaction": "256",
     "fsync": "on",
     "autovacuum": "on",
-    "max_wal_size": "512MB",
+    # Checkpoints are forced less often, each of which makes the next writes of all pages whole ones.
+    "max_wal_size": "1GB",
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
