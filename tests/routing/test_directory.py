@@ -181,5 +181,5 @@ async def test_null_is_as_good_as_absent_where_nothing_is_required(shared: Routi
     agent = {"id": "n1", "name": "空", "roles": None, "capacity": {"call": None, "chat": 2}}
     made = await shared.call("POST", "/v1/agents", agent, expect=201)
     assert (made["roles"], made["capacity"]) == (["agent"], {"call": 1, "chat": 2, "email": 5})
-    refused = await shared.call("POST", "/v1/sites", {"id": "s", "name": None}, expect=422)
-    assert [e["path"] for e in refused["errors"]] == ["name"]
+    refused = await shared.call("POST", "/v1/sites", {"id": "s", "name": None, "colour": None}, expect=422)
+    assert [e["path"] for e in refused["errors"]] == ["name", "colour"]

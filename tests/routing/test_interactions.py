@@ -265,36 +265,74 @@ def test_a_reply_whose_failure_was_mended_is_sent_and_late_news_changes_nothing(
     assert ("reply_failed" in types_of(work)) == (after == "failed")
 
 
-def test_whoever_writes_is_answered_where_they_wrote_from() -> None:
+REAL = {"phone": "138 0013 8000"}
+STRANGER = {"phone": "13800138000", "email": "stranger@example.com"}
+
+
+@pytest.mark.parametrize("writers", [[REAL, STRANGER, REAL], [STRANGER, REAL, STRANGER]])
+def test_whoever_writes_is_answered_where_they_wrote_from(writers: list[dict[str, str]]) -> None:
     work, known = some_work(), nothing_known()
-    decide(work, known, an_event("message.left", "m1", text="x", contact={"phone": "13800138000"}), 0, NOON)
-    decide(
-        work,
-        known,
-        an_event("message.left", "m2", text="y", contact={"phone": "13800138000", "email": "stranger@example.com"}),
-        0,
-        NOON,
-    )
-    ticket = the_ticket(work)
-    assert (ticket.reply_phone, ticket.reply_email) == ("13800138000", None)
-    contact = known.contacts.contacts[ticket.contact]
+    for n, writer in enumerate(writers):
+        decide(work, known, an_event("message.left", f"m{n}", text="x", contact=writer), 0, NOON)
+    tickets = [work.tickets[known.by_interaction[("acme", f"m{n}")]] for n in range(3)]
+    # The same contact, but never the same ticket: a reply to the one would reach the other.
+    assert len({t.contact for t in tickets}) == 1
+    assert tickets[0].id != tickets[1].id
+    for ticket, writer in zip(tickets, writers, strict=True):
+        assert (ticket.reply_phone, ticket.reply_email) == (writer["phone"], writer.get("email"))
+    for ticket in {t.id: t for t in tickets}.values():
+        rules.claim(work, ticket, "a01", later(1))
+        contact = known.contacts.contacts[ticket.contact]
+        rules.reply(work, ticket, contact, "a01", "已处理", later(2))
+        to = work.wanted[-1].event.data.to
+        assert to == ContactAddress(email=ticket.reply_email, phone=ticket.reply_phone)
+
+
+def test_a_phone_number_brings_no_mail_address_to_whom_it_belongs() -> None:
+    work, known = some_work(), nothing_known()
+    decide(work, known, an_event("message.left", "m1", text="x", contact=REAL), 0, NOON)
+    decide(work, known, an_event("message.left", "m2", text="y", contact=STRANGER), 0, NOON)
+    (contact,) = known.contacts.contacts.values()
     assert contact.email is None
     assert ("acme", "email", "stranger@example.com") not in known.contacts.by_key
-    rules.claim(work, ticket, "a01", later(1))
-    rules.reply(work, ticket, contact, "a01", "已处理", later(2))
-    assert work.wanted[-1].event.data.to == ContactAddress(phone="13800138000")
 
 
-def test_a_second_address_of_a_contact_is_answered_too() -> None:
+def test_a_contact_whom_the_adapter_knows_is_answered_at_the_address_of_their_last_mail() -> None:
     work, known = some_work(), nothing_known()
     for interaction, email in [("m1", "one@example.com"), ("m2", "two@example.com")]:
         claim = {"external_id": "crm-1", "email": email}
         decide(work, known, an_event("email.received", interaction, text="x", contact=claim), 0, NOON)
-        rules.claim(work, work.tickets[known.by_interaction[("acme", interaction)]], "a01", later(1))
-        rules.resolve(work, work.tickets[known.by_interaction[("acme", interaction)]], "a01", "", None, later(2))
-    first, second = work.tickets.values()
-    assert first.contact == second.contact
-    assert (first.reply_email, second.reply_email) == ("one@example.com", "two@example.com")
+    assert the_ticket(work).reply_email == "two@example.com"
+    decide(work, known, an_event("email.received", "m3", text="x", contact={"email": "ONE@example.com"}), 0, NOON)
+    assert len(work.tickets) == 2
+    assert len(known.contacts.contacts) == 1
+
+
+def test_the_end_of_a_call_that_is_over_changes_nothing() -> None:
+    work, known, ticket = _answered_and_passed_on()
+    decide(work, known, an_event("call.ended", at=later(35)), 0, later(35))
+    rules.transfer_to_group(work, ticket, "a01", "sales", "跟进", later(40))
+    made = offers.offer(work, ticket, "a02", later(41), {})
+    known.offers[made.id] = made
+    events = len(work.history)
+    decide(work, known, an_event("call.ended", at=later(50)), 0, later(50))
+    assert (ticket.status, made.status, len(work.history)) == (TicketStatus.OFFERED, OfferStatus.OPEN, events)
+
+
+def test_a_caller_who_leaves_when_their_owner_is_gone_is_looked_after_by_the_group() -> None:
+    work, known, ticket = _answered_and_passed_on()
+    del work.directories["acme"].agents["a01"]
+    decide(work, known, an_event("call.ended", at=later(35)), 0, later(35))
+    assert (ticket.status, ticket.live) == (TicketStatus.QUEUED, False)
+    assert "abandoned" not in types_of(work)
+
+
+def test_how_long_an_agent_is_passed_over_is_measured_by_our_own_clock() -> None:
+    work, known, ticket = _ringing()
+    ring = _asked_to_ring(work, known)
+    slow_clock = an_event("instruction.failed", at=later(-3600), instruction=ring)
+    decide(work, known, slow_clock, 0, later(1))
+    assert ticket.passed == {"a01": later(1).isoformat()}
 
 
 def test_a_further_mail_of_a_thread_that_names_nobody_is_its_own_contacts() -> None:

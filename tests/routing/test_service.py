@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import SecretStr
 
 from kefu_common.events.interactions import ContactClaim
+from kefu_common.events.words import Channel
 from kefu_common.ids import new_id
 from kefu_common.kafka import topics
 from kefu_common.kafka.dead_letters import REASON
@@ -14,7 +15,8 @@ from kefu_common.kafka.dead_letters_cli import _replay
 from kefu_common.postgres.database import Database
 from kefu_common.settings import DatabaseSettings
 from kefu_routing.domain.identity import keys_of
-from kefu_routing.store import contacts
+from kefu_routing.domain.model import Ticket
+from kefu_routing.store import contacts, queues
 from tests.routing.service import Connect, Json, Routing, running, until
 
 
@@ -384,3 +386,30 @@ async def test_what_was_refused_is_refused_again_for_the_same_idempotency_key(ro
         first.json(),
         "application/problem+json",
     )
+
+
+async def test_a_ticket_that_moves_while_its_queue_is_locked_is_not_offered_there(
+    routing: Routing, connect: Connect
+) -> None:
+    await routing.set_up(agents=1)
+    await routing.tell("chat.started", "c1")
+    await routing.ticket("c1", "queued")
+    mover, looker, watcher = await connect("routing"), await connect("routing"), await connect("routing")
+    await looker.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+    head = queues.Head(("acme", "sales"), Channel.CHAT, True, 50)
+    async with mover.transaction():
+        await mover.execute("update tickets set \"group\" = 'elsewhere' where interaction = 'c1'")
+
+        async def look() -> list[Ticket]:
+            async with looker.transaction():
+                return await queues.lock_waiting(looker, [head], datetime.now(UTC))
+
+        looking = asyncio.create_task(look())
+        waiting = "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' and pid = $1"
+
+        async def waits() -> bool | None:
+            assert not looking.done(), "it did not wait"
+            return await watcher.fetchval(waiting, looker.get_server_pid()) or None
+
+        await until("the look waits for the ticket", waits)
+    assert await looking == []

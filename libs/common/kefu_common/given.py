@@ -18,5 +18,5 @@ class Given(BaseModel):
     def _null_is_absent(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        required = {info.alias or name for name, info in cls.model_fields.items() if info.is_required()}
-        return {name: value for name, value in given.items() if value is not None or name in required}
+        optional = {info.alias or name for name, info in cls.model_fields.items() if not info.is_required()}
+        return {name: value for name, value in given.items() if value is not None or name not in optional}

@@ -264,7 +264,7 @@ async def _need_room(tx: Connection, at: At, agent: str) -> None:
         raise refusals.CannotTake(f"agent {agent} is not available")
     capacity = at.work.directories[account].agents[agent].capacity
     candidate = assignment.Candidate(agent, seat.state, capacity, held[account, agent], 0, seat.last_offer_at)
-    if not candidate.has_room_for(at.ticket.channel):
+    if at.ticket.takes_capacity and not candidate.has_room_for(at.ticket.channel):
         raise refusals.CannotTake(f"agent {agent} has no room for another {at.ticket.channel}")
 
 

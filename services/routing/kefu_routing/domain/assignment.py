@@ -52,16 +52,20 @@ class Candidate:
     offers_today: int
     last_offer_at: datetime
 
-    def has_room_for(self, channel: Channel) -> bool:
-        """Whether one more of this channel stays within capacity; messages share the e-mails' capacity."""
+    def room_for(self, channel: Channel) -> int:
+        """How many more of this channel stay within capacity; messages share the e-mails' capacity."""
         match channel:
             case Channel.CALL:
-                return self.held.get(channel, 0) < self.capacity.call
+                free = self.capacity.call - self.held.get(channel, 0)
             case Channel.CHAT:
-                return self.held.get(channel, 0) < self.capacity.chat
+                free = self.capacity.chat - self.held.get(channel, 0)
             case Channel.EMAIL | Channel.MESSAGE:
-                together = self.held.get(Channel.EMAIL, 0) + self.held.get(Channel.MESSAGE, 0)
-                return together < self.capacity.email
+                free = self.capacity.email - self.held.get(Channel.EMAIL, 0) - self.held.get(Channel.MESSAGE, 0)
+        return max(0, free)
+
+    def has_room_for(self, channel: Channel) -> bool:
+        """Whether one more of this channel stays within capacity."""
+        return self.room_for(channel) > 0
 
 
 @dataclass(frozen=True, slots=True)

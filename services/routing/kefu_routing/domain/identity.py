@@ -19,11 +19,21 @@ def keys_of(account: str, claim: ContactClaim) -> list[Key]:
     keys: list[Key] = []
     if claim.external_id:
         keys.append((account, "external", claim.external_id))
-    if claim.email and claim.email.strip():
-        keys.append((account, "email", claim.email.strip().lower()))
-    if claim.phone and (phone := "".join(c for c in claim.phone if c.isdigit() or c == "+")):
+    if email := same_email(claim.email):
+        keys.append((account, "email", email))
+    if phone := same_phone(claim.phone):
         keys.append((account, "phone", phone))
     return keys
+
+
+def same_email(address: str | None) -> str:
+    """What is the same for all spellings of an address; empty for none."""
+    return (address or "").strip().lower()
+
+
+def same_phone(number: str | None) -> str:
+    """What is the same for all spellings of a number; empty for none."""
+    return "".join(c for c in number or "" if c.isdigit() or c == "+")
 
 
 @dataclass(slots=True)

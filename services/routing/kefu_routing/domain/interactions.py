@@ -12,7 +12,7 @@ from kefu_common.events.messages import MessageWanted
 from kefu_common.events.words import Channel, Occasion, TicketStatus
 from kefu_routing.domain import admission, offers, ticket
 from kefu_routing.domain.holding import enqueue, pause_handling, take
-from kefu_routing.domain.identity import ContactBook
+from kefu_routing.domain.identity import ContactBook, same_email, same_phone
 from kefu_routing.domain.model import (
     LIVE_CHANNELS,
     AccountDirectory,
@@ -77,7 +77,7 @@ def decide(work: Work, known: Known, event: Event[InteractionData], partition: i
     elif found is None:
         raise NotApplicable("no_start")
     else:
-        _go_on(work, known, known.tickets[found], event)
+        _go_on(work, known, known.tickets[found], event, now)
 
 
 def _need_same(going: Ticket, event: Event[InteractionData]) -> None:
@@ -97,14 +97,12 @@ def _start(
     work: Work, known: Known, event: Event[InteractionData], channel: Channel, partition: int, now: datetime
 ) -> None:
     place = (event.account, event.subject)
+    if channel in LIVE_CHANNELS and place in known.by_interaction:
+        raise NotApplicable("started_twice")
     contact = _who(known, event, now)
-    joined = _to_join(known, place, contact, event.site, channel)
-    if joined is None:
-        if channel in LIVE_CHANNELS and place in known.by_interaction:
-            raise NotApplicable("started_twice")
-        joined = _open(work, known, event, channel, contact, partition, now)
+    joined = _to_join(known, event, contact, channel) or _open(work, known, event, channel, contact, partition, now)
     known.by_interaction[place] = work.interactions[place] = joined.id
-    if not (joined.reply_email or joined.reply_phone):
+    if _is_vouched_for(event.data.contact) or not (joined.reply_email or joined.reply_phone):
         _keep_address(joined, event.data.contact, contact)
     joined.traceparent = event.traceparent or joined.traceparent
     match event.data:
@@ -133,15 +131,32 @@ def _keep_address(joined: Ticket, claim: ContactClaim | None, contact: Contact) 
     joined.reply_email, joined.reply_phone = named.email, named.phone
 
 
-def _to_join(known: Known, place: Interaction, contact: Contact, site: str, channel: Channel) -> Ticket | None:
+def _is_vouched_for(claim: ContactClaim | None) -> bool:
+    """Whether the adapter knows who it is; an address alone may have been typed by a stranger."""
+    return claim is not None and claim.external_id is not None
+
+
+def _to_join(known: Known, event: Event[InteractionData], contact: Contact, channel: Channel) -> Ticket | None:
     """A new call or chat opens a ticket of its own; an e-mail or message joins the contact's newest open one."""
     if channel in LIVE_CHANNELS:
         return None
-    same = known.by_interaction.get(place)
+    same = known.by_interaction.get((event.account, event.subject))
     if same is not None and known.tickets[same].is_open:
         return known.tickets[same]
-    newest = known.joinable.get((place[0], contact.id, site, channel))
-    return known.tickets[newest] if newest is not None and known.tickets[newest].is_open else None
+    newest = known.joinable.get((event.account, contact.id, event.site, channel))
+    if newest is None or not known.tickets[newest].is_open:
+        return None
+    return known.tickets[newest] if _is_the_same_writer(known.tickets[newest], event.data.contact) else None
+
+
+def _is_the_same_writer(open_one: Ticket, claim: ContactClaim | None) -> bool:
+    """Nobody joins a ticket whose replies go elsewhere: one of both may be a stranger who typed the other's number."""
+    if claim is None or _is_vouched_for(claim) or not (claim.email or claim.phone):
+        return True
+    is_same_email = same_email(claim.email) == same_email(open_one.reply_email)
+    if open_one.channel is Channel.EMAIL:
+        return is_same_email
+    return is_same_email and same_phone(claim.phone) == same_phone(open_one.reply_phone)
 
 
 def _open(
@@ -248,7 +263,7 @@ def _tell_administrators(work: Work, joined: Ticket, contact: Contact, left: sai
     work.want(joined, at, wanted)
 
 
-def _go_on(work: Work, known: Known, going: Ticket, event: Event[InteractionData]) -> None:
+def _go_on(work: Work, known: Known, going: Ticket, event: Event[InteractionData], now: datetime) -> None:
     made = known.offers.get(going.offer) if going.offer else None
     match event.data:
         case said.CallAnswered() as answered:
@@ -265,7 +280,7 @@ def _go_on(work: Work, known: Known, going: Ticket, event: Event[InteractionData
         case said.CallTransferred() as moved:
             _moved(work, going, made, moved.to, event.time)
         case said.InstructionOutcome() as outcome:
-            take_outcome(work, known.instructed, going, made, outcome, event.time)
+            take_outcome(work, known.instructed, going, made, outcome, event.time, now)
         case _:
             # Holding and resuming change neither who has the call nor what anybody is promised.
             work.tickets[going.id] = going

@@ -19,6 +19,7 @@ def take_outcome(
     made: Offer | None,
     outcome: said.InstructionOutcome,
     at: datetime,
+    now: datetime,
 ) -> None:
     """Apply what an adapter says became of an instruction. Raises `NotApplicable` for one that the ticket never had."""
     try:
@@ -32,8 +33,9 @@ def take_outcome(
     if asked.message is not None:
         move_reply(work, going, asked.message, state, at, cause="adapter")
     if state == "failed" and made is not None and made.id == asked.offer and made.status is OfferStatus.OPEN:
-        # The phone cannot be rung: waiting until the offer lapses would only keep the caller waiting.
-        offers.give_back(work, going, made, OfferStatus.LAPSED, at, reason="ring_failed")
+        # The phone cannot be rung: waiting until the offer lapses would only keep the caller waiting. By our own clock,
+        # since for how long the agent is passed over is measured by it.
+        offers.give_back(work, going, made, OfferStatus.LAPSED, now, reason="ring_failed")
 
 
 _STATE_AFTER: dict[type[said.InstructionOutcome], str] = {

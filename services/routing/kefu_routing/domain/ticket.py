@@ -153,15 +153,19 @@ def contact_left(work: Work, ticket: Ticket, made: Offer | None, reason: str, at
 
     Whoever left while they were passed on is the owner's to look after (T-15): nobody else knows of them.
     """
-    owner = ticket.owner if ticket.owner in work.directories[ticket.account].agents else None
+    if not ticket.live:
+        return
     if ticket.status in (TicketStatus.QUEUED, TicketStatus.OFFERED):
-        if owner is None:
+        if ticket.answered_at is None:
             abandon(work, ticket, made, reason, at)
             return
         offers.drop_offer(work, ticket, made, at)
         ticket.live = False
-        take(work, ticket, owner, at, by="owner")
-        pause_handling(ticket, at)
+        if ticket.owner in work.directories[ticket.account].agents and ticket.owner is not None:
+            take(work, ticket, ticket.owner, at, by="owner")
+            pause_handling(ticket, at)
+        else:
+            enqueue(work, ticket, "withdrawn", at)
         if made is not None:
             wake_groups_of(work, ticket.account, made.agent)
         return

@@ -27,7 +27,7 @@ log = logs.get(__name__)
 AgentKey = tuple[str, str]
 _WORKERS = 2
 _GROUPS_AT_ONCE = 25
-_TICKETS_AT_ONCE, _LEAST_TICKETS = 1000, 50
+_TICKETS_AT_ONCE, _SPARE = 1000, 50
 """How many tickets of each channel one transaction looks at: its groups share the first, each has the second."""
 _LOOK_S = 1.0
 _PAUSE_S = 0.5
@@ -131,9 +131,8 @@ async def assign_groups(
     gone = {g for g in groups if g[0] in found} - members.keys()
     agents = await _candidates(tx, found, {agent for team in members.values() for agent in team}, now)
     teams = {group: [agents[agent] for agent in team if agent in agents] for group, team in members.items()}
-    with_room = {group: room for group, team in teams.items() if (room := _room(team)) is not None}
-    limit = max(_LEAST_TICKETS, _TICKETS_AT_ONCE // max(1, len(with_room)))
-    waiting = await queues.lock_waiting(tx, with_room, now, limit)
+    heads = [head for group, team in teams.items() for head in _heads(group, team, _TICKETS_AT_ONCE // len(teams))]
+    waiting = await queues.lock_waiting(tx, heads, now)
     work = Work(found, new_id)
     ready = _hold_until_open(work, waiting, now)
     decisions = assignment.assign([_waiting(found[t.account], t) for t in ready.values()], teams, now)
@@ -145,8 +144,9 @@ async def assign_groups(
         chosen[offered.account, decision.agent] = agents[offered.account, decision.agent]
     await seats.count_offers(tx, [_counted(found[a].account, a, c, now) for (a, _), c in chosen.items()])
     await store.save(tx, work)
-    looked_at = Counter((t.account, t.group or "", t.channel) for t in waiting)
-    return Assigned(len(decisions), {(a, g) for (a, g, _), count in looked_at.items() if count >= limit}, gone)
+    found_at = Counter((t.account, t.group, t.channel, t.live) for t in waiting)
+    full = {h.group for h in heads if found_at[(*h.group, h.channel, h.live)] >= h.most}
+    return Assigned(len(decisions), full, gone)
 
 
 def _members(directory: AccountDirectory, group: GroupKey) -> list[AgentKey]:
@@ -173,10 +173,21 @@ async def _candidates(
     }
 
 
-def _room(team: Sequence[assignment.Candidate]) -> set[Channel] | None:
-    """The channels for which somebody who is available has room; None: nobody is available."""
+def _heads(group: GroupKey, team: Sequence[assignment.Candidate], most: int) -> list[queues.Head]:
+    """Which queues of a group are looked at, and how far: what nobody has room for is not.
+
+    By channel, so that a backlog of e-mails hides no caller. What remains of a call or chat needs no room.
+    """
     present = [c for c in team if c.state is PresenceState.AVAILABLE]
-    return {channel for channel in Channel if any(c.has_room_for(channel) for c in present)} if present else None
+    if not present:
+        return []
+    heads = [queues.Head(group, channel, False, _SPARE) for channel in sorted(LIVE_CHANNELS)]
+    for channel in Channel:
+        free = sum(c.room_for(channel) for c in present)
+        if free > 0:
+            # A few more than there is room for: agents may have declined some of them just now.
+            heads.append(queues.Head(group, channel, channel in LIVE_CHANNELS, min(free + _SPARE, max(most, _SPARE))))
+    return heads
 
 
 def _counted(account: Account, id: str, chosen: assignment.Candidate, now: datetime) -> Seat:

@@ -109,7 +109,9 @@ class Timers:
         async with self.db.transaction() as tx:
             work, locked = await _lock(tx, self.directories, ids)
             for held in locked.values():
-                ticket.contact_left(work, held, None, "unknown", now)
+                # Read before it was locked: it may have gone another way.
+                if held.status is TicketStatus.ACTIVE and held.holder is not None:
+                    ticket.contact_left(work, held, None, "unknown", now)
             await store.save(tx, work)
         self.committed(work.groups_to_assign)
 
@@ -132,10 +134,14 @@ class Timers:
 
     async def give_up_on_outcomes(self) -> None:
         """A reply of which nothing was heard until it expired was withheld or lost: it shows on its ticket."""
+        while await self._give_up_on_some() == _AT_ONCE:
+            pass
+
+    async def _give_up_on_some(self) -> int:
         now = datetime.now(UTC)
         late = await instructions.unheard(self.db.pool, now, _AT_ONCE)
         if not late:
-            return
+            return 0
         async with self.db.transaction() as tx:
             work, locked = await _lock(tx, self.directories, late.values())
             unheard = await instructions.load(tx, await instructions.still_unheard(tx, late))
@@ -145,6 +151,7 @@ class Timers:
                     move_reply(work, locked[asked.ticket], asked.message, "failed", now, cause="expired")
             await store.save(tx, work)
         self.committed(work.groups_to_assign)
+        return len(late)
 
     async def settle_directory(self) -> None:
         """Publish what was changed in the directory once more."""

@@ -1,14 +1,15 @@
 """What waits: per group, in the order of the queue."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
 
-from kefu_common.events.words import Channel
+from kefu_common.events.words import Channel, TicketStatus
 from kefu_common.postgres.database import Connection, Reader
 from kefu_routing.domain.assignment import GroupKey
-from kefu_routing.domain.model import LIVE_CHANNELS, Ticket
+from kefu_routing.domain.model import Ticket
 from kefu_routing.store.tickets import COLUMNS, ticket_of
 
 
@@ -21,51 +22,55 @@ async def lock_groups(tx: Connection, groups: Collection[GroupKey]) -> None:
     )
 
 
-async def lock_waiting(
-    tx: Connection, with_room: Mapping[GroupKey, Collection[Channel]], now: datetime, limit: int
-) -> list[Ticket]:
-    """The head of each channel's queue in each group, locked in the order of ids.
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of one queue: a group's tickets of a channel, those that go on apart from what remains of others."""
 
-    By channel, so that a backlog of e-mails hides no caller; without room for a channel, only what takes none.
-    """
-    heads = [
-        (account, group, channel.value, channel in room)
-        for (account, group), room in with_room.items()
-        for channel in Channel
-        # Written work without room cannot be offered at all.
-        if channel in room or channel in LIVE_CHANNELS
-    ]
+    group: GroupKey
+    channel: Channel
+    live: bool
+    most: int
+
+
+async def lock_waiting(tx: Connection, heads: Sequence[Head], now: datetime) -> list[Ticket]:
+    """The tickets at these heads, locked in the order of ids."""
     if not heads:
         return []
-    accounts, groups, channels, has_room = (list(column) for column in zip(*heads, strict=True))
     # An array of ids, and not a join: it is looked up by the primary key, whatever the planner believes of the table.
     rows = await tx.fetch(
-        f"select {COLUMNS} from tickets where status = 'queued' and id = any(array(select head.id from"
-        ' unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) h (account, "group", channel, has_room)'
+        f"select {COLUMNS} from tickets where id = any(array(select head.id from"
+        " unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::integer[])"
+        ' h (account, "group", channel, live, most)'
         ' cross join lateral (select id from tickets t where t.account = h.account and t."group" = h."group"'
-        " and t.channel = h.channel and t.status = 'queued' and t.ready_at <= $5 and (h.has_room or not t.live)"
-        " order by t.priority desc, t.opened_at limit $6) head)) order by id for update",
-        accounts,
-        groups,
-        channels,
-        has_room,
+        " and t.channel = h.channel and t.live = h.live and t.status = 'queued' and t.ready_at <= $6"
+        " order by t.priority desc, t.opened_at limit h.most) head)) order by id for update",
+        [h.group[0] for h in heads],
+        [h.group[1] for h in heads],
+        [h.channel.value for h in heads],
+        [h.live for h in heads],
+        [h.most for h in heads],
         now,
-        limit,
     )
-    return [ticket_of(row) for row in rows]
+    return _still_queued(rows, {h.group for h in heads})
 
 
 async def lock_homeless(tx: Connection, gone: Collection[GroupKey], limit: int) -> list[Ticket]:
     """Tickets that wait in groups that are gone."""
     rows = await tx.fetch(
-        f"select {COLUMNS} from tickets where status = 'queued' and id = any(array(select t.id from"
+        f"select {COLUMNS} from tickets where id = any(array(select t.id from"
         ' unnest($1::text[], $2::text[]) g (account, "group") join tickets t on t.account = g.account'
         ' and t."group" = g."group" and t.status = \'queued\' order by t.id limit $3)) order by id for update',
         [account for account, _ in gone],
         [group for _, group in gone],
         limit,
     )
-    return [ticket_of(row) for row in rows]
+    return _still_queued(rows, gone)
+
+
+def _still_queued(rows: Sequence[asyncpg.Record], groups: Collection[GroupKey]) -> list[Ticket]:
+    """While we waited for a lock, a ticket may have been taken, or have moved to another group."""
+    found = [ticket_of(row) for row in rows]
+    return [t for t in found if t.status is TicketStatus.QUEUED and (t.account, t.group) in groups]
 
 
 async def is_used(tx: Reader, account: str, *, group: str | None = None, agent: str | None = None) -> bool:

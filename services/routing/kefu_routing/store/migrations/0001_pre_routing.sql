@@ -117,7 +117,7 @@ create table tickets (
     reply_phone text
 );
 -- serves assignment: per channel, the oldest of the most urgent that wait in a group
-create index tickets_waiting on tickets (account, "group", channel, priority desc, opened_at)
+create index tickets_waiting on tickets (account, "group", channel, live, priority desc, opened_at)
     where status = 'queued';
 -- serves assignment: what each agent holds
 create index tickets_held on tickets (account, holder, channel) where holder is not null;
