@@ -29,7 +29,11 @@ async def test_one_trace_leads_from_the_adapter_through_all_four_services(kefu: 
     known = {s["id"] for s in spans} | {parent}
     orphans = [s["name"] for s in spans if s.get("parentId") not in known]
     assert not orphans
-    assert any(s["tags"].get("kefu.account") == "demo" for s in spans)
+    ticket = await kefu.ticket_of(interaction)
+    assert {s["tags"].get("kefu.ticket") for s in spans if "ticket." in s["name"]} == {ticket["id"]}
+    # Only once it was applied it is known which ticket an adapter's event is about.
+    assert {s["tags"].get("kefu.ticket") for s in spans if s["name"] == "process kefu.call.started"} == {ticket["id"]}
+    assert {s["tags"]["kefu.account"] for s in spans if "kefu.account" in s["tags"]} == {"demo"}
     assert name not in str(spans)
     assert "13811112222" not in str(spans)
     await kefu.post("/v1/calls", "call.ended", interaction)
@@ -42,6 +46,16 @@ async def test_an_unsampled_context_makes_no_spans(kefu: Kefu, collector: Collec
         "/v1/chats", "chat.started", interaction, site="night", traceparent=f"00-{trace_id}-{secrets.token_hex(8)}-00"
     )
     await kefu.ticket_of(interaction)
+    # What comes later and is sampled has its spans by now; so would this one.
+    later, sampled = an_id("chat"), secrets.token_hex(16)
+    await kefu.post(
+        "/v1/chats", "chat.started", later, site="night", traceparent=f"00-{sampled}-{secrets.token_hex(8)}-01"
+    )
+
+    async def processed() -> bool | None:
+        return any("process kefu.chat.started" in s["name"] for s in collector.of_trace(sampled)) or None
+
+    await until("the spans of a sampled chat", processed)
     assert not collector.of_trace(trace_id)
 
 
