@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kefu_routing.domain.model import Contact, Message, Offer, Ticket
+from kefu_routing.domain.model import Contact, Message, Ticket
 
 
 def ticket(shown: Ticket) -> dict[str, Any]:
@@ -32,17 +32,6 @@ def ticket(shown: Ticket) -> dict[str, Any]:
         "answered_at": shown.answered_at,
         "replied_at": shown.replied_at,
         "offer": shown.offer,
-    }
-
-
-def offer(shown: Offer) -> dict[str, Any]:
-    """An offer as JSON."""
-    return {
-        "id": shown.id,
-        "ticket": shown.ticket,
-        "agent": shown.agent,
-        "expires_at": shown.expires_at,
-        "status": shown.status,
     }
 
 
