@@ -71,7 +71,7 @@ def with_spans(received: Sequence[Received[D]], topic: str, link: str | None) ->
                 "messaging.operation.type": "process",
                 "messaging.kafka.offset": r.record.offset,
                 "kefu.account": event.account,
-                **_ticket_of(event),
+                **tracing.ticket_of(event.subject, event.sequence, getattr(event.data, "ticket", None)),
             },
             [link] if link else (),
         )
@@ -80,9 +80,3 @@ def with_spans(received: Sequence[Received[D]], topic: str, link: str | None) ->
             r = Received(event.traced(tracing.traceparent_of(span)), r.record, span)
         traced.append(r)
     return traced, spans
-
-
-def _ticket_of(event: Event[Any]) -> dict[str, str]:
-    """The ticket that the event names: as its subject where it has a sequence, else in its data."""
-    ticket = event.subject if event.sequence is not None else getattr(event.data, "ticket", None)
-    return {} if ticket is None else {"kefu.ticket": str(ticket)}

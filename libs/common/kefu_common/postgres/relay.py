@@ -70,8 +70,9 @@ def _attributes(row: asyncpg.Record) -> tracing.Attributes:
     said = {"messaging.system": "kafka", "messaging.destination.name": row["topic"], "messaging.operation.type": "send"}
     try:
         event = from_json(row["value"])
-        return {**said, "kefu.account": str(event["account"]), **tracing.ticket_of(event)}
-    except (ValueError, KeyError, TypeError):
+        ticket = tracing.ticket_of(event["subject"], event.get("sequence"), event["data"].get("ticket"))
+        return {**said, "kefu.account": str(event["account"]), **ticket}
+    except (ValueError, KeyError, TypeError, AttributeError):
         # A dead letter may hold anything.
         return said
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import environ
-from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -98,11 +97,9 @@ def start_batch_span(name: str, attributes: Attributes) -> Span | None:
     return None if _tracer is None else _tracer.start_span(name, Context(), SpanKind.CONSUMER, attributes)
 
 
-def ticket_of(event: Mapping[str, Any]) -> dict[str, str]:
-    """The attribute that names the ticket of an event, where the event does."""
-    data = event.get("data")
-    named = data.get("ticket") if isinstance(data, Mapping) else None
-    ticket = named if named is not None else event["subject"] if event.get("sequence") is not None else None
+def ticket_of(subject: object, sequence: object, named: object) -> dict[str, str]:
+    """The attribute that names an event's ticket: its subject where it has a sequence, else what its data names."""
+    ticket = subject if sequence is not None else named
     return {} if ticket is None else {"kefu.ticket": str(ticket)}
 
 

@@ -205,7 +205,7 @@ async def resolve(id: UUID, request: Request, who: Who, service: Service) -> Res
 
 
 async def _on_offer(tx: Connection, request: Request, who: Principal, service: Service, id: UUID, rule: Rule) -> Answer:
-    ticket_id = await tx.fetchval("select ticket from offers where account = $1 and id = $2", who.account, id)
+    ticket_id = await tickets.of_offer(tx, who.account, id)
     if ticket_id is None:
         acting_agent(who, await directory_of(tx, service, who))
         raise problems.NotFound(f"there is no offer {id}")

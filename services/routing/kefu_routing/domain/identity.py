@@ -12,6 +12,7 @@ from kefu_routing.domain.model import Contact
 Kind = Literal["external", "email", "phone"]
 Key = tuple[str, Kind, str]
 """Account, kind, value."""
+_KINDS: tuple[Kind, ...] = ("external", "email", "phone")
 
 
 def keys_of(account: str, claim: ContactClaim) -> list[Key]:
@@ -92,9 +93,6 @@ class ContactBook:
         contact.tier = claim.tier or contact.tier
         if before != (contact.external_id, contact.name, contact.phone, contact.email, contact.tier):
             self.changed[contact.id] = contact
-
-
-_KINDS: tuple[Kind, ...] = ("external", "email", "phone")
 
 
 def _may_bring(contact: Contact, by: Kind | None, kind: Kind) -> bool:

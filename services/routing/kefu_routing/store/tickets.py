@@ -95,6 +95,12 @@ async def save_interactions(tx: Connection, interactions: dict[tuple[str, str], 
     )
 
 
+async def of_offer(tx: Reader, account: str, offer: UUID) -> UUID | None:
+    """The ticket that was offered, if the account has such an offer."""
+    found: UUID | None = await tx.fetchval("select ticket from offers where account = $1 and id = $2", account, offer)
+    return found
+
+
 async def offers_of(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, Offer]:
     """Offers by id. Their tickets must be locked: an offer changes only under its ticket's lock."""
     wanted = list(ids)
