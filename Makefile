@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
-PROJECTS := libs/common $(sort $(patsubst %/pyproject.toml,%,$(wildcard services/*/pyproject.toml))) deploy/local
+PROJECTS := libs/common libs/client $(sort $(patsubst %/pyproject.toml,%,$(wildcard services/*/pyproject.toml))) deploy/local
 PYPROJECTS := $(addsuffix /pyproject.toml,$(PROJECTS))
 CODE := libs services deploy tests
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -51,7 +51,7 @@ bench: $(STAMP) ## Measure accept, event, dispatch and report speed beside plain
 
 lock: $(STAMP) ## Resolve the Python dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-find-links --no-header \
-	  --no-annotate --no-emit-package kefu-common --group dev pyproject.toml $(PYPROJECTS) -o requirements.lock
+	  --no-annotate --no-emit-package kefu-common --no-emit-package kefu-client --group dev pyproject.toml $(PYPROJECTS) -o requirements.lock
 
 lock-kafka: $(STAMP) ## Resolve the jars of Kafka and the trace viewer anew (needs mvn)
 	@exec $(BIN)/kefu local lock-kafka

@@ -15,12 +15,22 @@ class ServiceSettings(BaseSettings):
     """Put before every topic name and consumer group, so that several Kefus can share a Kafka."""
     operator_key: SecretStr = SecretStr("")
     """The key of whoever runs Kefu: makes accounts and tops up credit. Empty: nobody can."""
+    sealing_keys: SecretStr = SecretStr("")
+    """Fernet keys with commas between them, the newest first: they seal secrets in the directory. Empty: no key can
+    sign requests, and mails carry no ticket tag."""
     slot: str = "0"
     """Which replica this is, 0, 1, …: stable over restarts, unique among the running ones."""
     host: str = "127.0.0.1"
     log_level: str = "INFO"
     trace_ratio: float = Field(default=0.1, ge=0, le=1)
     """The share of requests without a trace context of their own that are traced."""
+
+
+class ObjectSettings(ServiceSettings):
+    """Settings of a service that touches the object store."""
+
+    objects: str = ".kefu/objects"
+    """A folder, or a URL such as `s3://bucket/prefix`: see `objects.py`."""
 
 
 class DatabaseSettings(ServiceSettings):

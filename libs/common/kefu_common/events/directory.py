@@ -3,18 +3,32 @@
 The key is `account/kind/id`; a lower `version` than the one already seen is ignored.
 """
 
-from datetime import time
+from datetime import datetime, time
+from importlib.resources import files
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from kefu_common.events.envelope import EventData
 from kefu_common.given import NO_NUL, Given
 
-Kind = Literal["account", "site", "plan", "group", "agent", "calendar", "key"]
+Kind = Literal["account", "site", "plan", "group", "agent", "calendar", "address", "key", "secret"]
 
 _ZONES = available_timezones()
+_REGIONS = frozenset(
+    line.partition("\t")[0]
+    for line in files("tzdata").joinpath("zoneinfo/iso3166.tab").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+)
 
 
 def _known_zone(value: str) -> str:
@@ -23,9 +37,16 @@ def _known_zone(value: str) -> str:
     return value
 
 
+def _known_region(value: str) -> str:
+    if value not in _REGIONS:
+        raise ValueError("expected a country by two letters (ISO 3166) such as CN")
+    return value
+
+
 ObjectId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """1–64 letters, digits, `.`, `_` or `-`, beginning with a letter or digit."""
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
+Region = Annotated[str, AfterValidator(_known_region)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=NO_NUL)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=NO_NUL)]
 Text = Annotated[str, StringConstraints(max_length=2000, pattern=NO_NUL)]
@@ -58,6 +79,8 @@ class Site(DirectoryObject):
 
     name: Name
     time_zone: TimeZone = "Asia/Shanghai"
+    region: Region = "CN"
+    """The country whose numbers are written here without a country code."""
     calendar: ObjectId | None = None
     """Working hours; none means always open."""
 
@@ -148,15 +171,68 @@ class Calendar(DirectoryObject):
     weekly: list[Window] = Field(default_factory=list, max_length=100)
 
 
+class MailAddress(DirectoryObject):
+    """Where mail for a site comes in. No address belongs to two sites, of whatever account."""
+
+    address: Annotated[
+        str, StringConstraints(max_length=254, pattern=r"^[^\s@<>,;:\"()\[\]\\]+@[^\s@<>,;:\"()\[\]\\]+$")
+    ]
+    """Without a `+…` part: mail to `service+anything@…` comes here too."""
+    site: ObjectId
+
+    @field_validator("address")
+    @classmethod
+    def _plain(cls, address: str) -> str:
+        if "+" in address.partition("@")[0]:
+            raise ValueError("expected an address without +")
+        return address.lower()
+
+
+class FormerSecret(Given):
+    """What a key was before it was rotated: in force until then, so that adapters can change over without a gap."""
+
+    model_config = ConfigDict(frozen=True)
+
+    hash: str | None = None
+    sealed: str | None = None
+    until: AwareDatetime
+
+
 class ApiKey(DirectoryObject):
-    """What the directory knows of an API key: never the key, only its SHA-256 in hex."""
+    """What the directory knows of an API key: never the key, only its SHA-256 in hex.
+
+    A key that signs requests has no hash but its secret, sealed: whoever checks a signature must know it.
+    """
 
     adapter: ObjectId | None = None
     scopes: list[str]
     sites: list[ObjectId] | None = None
     """Sites it may act for; none means all."""
     expires_at: AwareDatetime | None = None
-    hash: str
+    rate_per_s: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Events that it may post each second; none means as many as intake takes."""
+    signed: bool = False
+    """Whether it signs its requests instead of sending a secret with each."""
+    hash: str | None = None
+    sealed: str | None = None
+    former: FormerSecret | None = None
+
+    @property
+    def hashes(self) -> list[str]:
+        """Of the secret that is in force and of the former one; `is_in_force` says of the latter until when."""
+        found = (self.hash, self.former.hash if self.former else None)
+        return [hash for hash in found if hash is not None]
+
+    def is_in_force(self, hash: str, now: datetime) -> bool:
+        """Whether the secret with this hash, one of `hashes`, opens anything now."""
+        is_over = self.expires_at is not None and self.expires_at <= now
+        return not is_over and (hash == self.hash or (self.former is not None and now < self.former.until))
+
+
+class Secret(DirectoryObject):
+    """A secret that services share, sealed."""
+
+    sealed: str
 
 
 DIRECTORY_MODELS: dict[Kind, type[DirectoryObject]] = {
@@ -166,14 +242,17 @@ DIRECTORY_MODELS: dict[Kind, type[DirectoryObject]] = {
     "group": Group,
     "agent": Agent,
     "calendar": Calendar,
+    "address": MailAddress,
     "key": ApiKey,
+    "secret": Secret,
 }
 
 
 class DirectoryEntry(EventData):
     """One object's state: `body` as its model dumps, or `deleted`."""
 
-    kind: Kind
+    kind: str
+    """A kind that a reader does not know was added by a newer writer: not for this reader."""
     object_id: str
     version: int
     deleted: bool = False

@@ -1,27 +1,39 @@
 """Events of `kefu.interactions.v1`: what adapters tell us, after intake checked and stamped it. Private."""
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from kefu_common.events.envelope import EventData
+from kefu_common.events.words import Auto
+
+STAMPED: Final = "stamped by intake"
+"""Marks fields that intake fills in: no adapter may send them."""
+Given = Annotated[dict[str, str] | None, STAMPED]
+"""What the adapter sent, by the names of those fields that intake made uniform and that looked different before."""
 
 
 class ContactClaim(EventData):
-    """Who the adapter says the contact is; phones and addresses as they came."""
+    """Who the adapter says the contact is; phones in E.164 and addresses in one spelling, where they can be read."""
 
     external_id: str | None = None
     name: str | None = None
     phone: str | None = None
     email: str | None = None
     tier: str | None = None
+    given: Given = None
 
 
 class AttachmentRef(EventData):
-    """A file that was uploaded before: the reference and the name to show."""
+    """A file that was stored before: the reference, the name to show, and what intake knows of its content."""
 
     ref: str
     name: str | None = None
+    type: Annotated[str | None, STAMPED] = None
+    size: Annotated[int | None, STAMPED] = None
+    sha256: Annotated[str | None, STAMPED] = None
+    content_id: Annotated[str | None, STAMPED] = None
+    """Of an image that the HTML shows by `cid:`."""
 
 
 class InteractionData(EventData):
@@ -39,6 +51,7 @@ class CallStarted(InteractionData):
     to: str | None = None
     from_: str | None = Field(default=None, alias="from")
     ringing_s: float | None = None
+    given: Given = None
 
 
 class CallAnswered(InteractionData):
@@ -97,12 +110,25 @@ class EmailReceived(InteractionData):
     html: str | None = None
     headers: dict[str, str | list[str]] = Field(default_factory=dict)
     attachments: list[AttachmentRef] = Field(default_factory=list)
+    """A text or HTML over 256 KiB is among them too, whole."""
+    message_id: Annotated[str | None, STAMPED] = None
+    references: Annotated[list[str] | None, STAMPED] = None
+    """The ids of the thread, the oldest first, without the mail's own."""
+    auto: Annotated[Auto | None, STAMPED] = None
+    """Set for what no person wrote: nothing may answer it by itself, and a reply, bounce or loop not at all."""
 
 
 class MessageLeft(InteractionData):
     """An offline message (离线留言)."""
 
     text: str
+
+
+class VisitSeen(InteractionData):
+    """A contact looked at a page; every visit is kept with the contact (H-06)."""
+
+    page: str | None = None
+    referrer: str | None = None
 
 
 class RatingGiven(InteractionData):
@@ -147,6 +173,7 @@ INTERACTION_MODELS: dict[str, type[InteractionData]] = {
     "kefu.chat.ended": ChatEnded,
     "kefu.email.received": EmailReceived,
     "kefu.message.left": MessageLeft,
+    "kefu.visit.seen": VisitSeen,
     "kefu.rating.given": RatingGiven,
     "kefu.instruction.done": InstructionDone,
     "kefu.instruction.failed": InstructionFailed,

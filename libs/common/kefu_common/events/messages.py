@@ -30,6 +30,8 @@ class MessageWanted(EventData):
     """Routing's id of the reply that this carries, so that its state can be moved."""
     text: str
     subject: str | None = None
+    thread: list[str] | None = None
+    """Of an e-mail that is answered: the first and the last Message-ID of its thread, without angle brackets."""
     name: str | None = None
     """The contact's name, if known."""
     reachable: str | None = None

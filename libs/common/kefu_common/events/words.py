@@ -59,3 +59,21 @@ class Medium(StrEnum):
 
     EMAIL = "email"
     SMS = "sms"
+
+
+class Auto(StrEnum):
+    """How an e-mail shows that no person wrote it (RFC 3834, RFC 3464)."""
+
+    REPLY = "reply"
+    """An answer that a program gave: out of office, vacation."""
+    BOUNCE = "bounce"
+    """A report that another mail was not delivered, or whatever has a null sender."""
+    BULK = "bulk"
+    GENERATED = "generated"
+    LOOP = "loop"
+    """Our own mail came back."""
+
+    @property
+    def may_be_answered(self) -> bool:
+        """Whether a person may answer it: a web form's mail is generated too, but whoever filled it in waits."""
+        return self in (Auto.BULK, Auto.GENERATED)
