@@ -26,7 +26,7 @@ class Hanging(Consuming):
 async def main(slot: str, kind: type[Consuming]) -> None:
     """Run until killed."""
     dsn = os.environ["KEFU_POSTGRES"]
-    world = World(os.environ["KEFU_KAFKA"], os.environ["KEFU_TOPIC_PREFIX"], {}, "")
+    world = World(os.environ["KEFU_KAFKA"], os.environ["KEFU_TOPIC_PREFIX"], {}, "", "")
     async with Bench(world, dsn) as bench:
         consuming = kind(bench, slot=slot, batch_size=20)
         await consuming.consumer.start()

@@ -8,23 +8,74 @@ from typing import Annotated, Any
 import asyncpg
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Query
-from pydantic import BaseModel
+from cryptography.fernet import Fernet
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from pydantic import BaseModel, SecretStr
 
-from kefu_common.events.directory import ApiKey
+from kefu_common.events.directory import ApiKey, FormerSecret
 from kefu_common.http import problems
 from kefu_common.http.app import create_app
 from kefu_common.http.auth import Authenticator, Principal, hash_key, new_key, principal
 from kefu_common.http.lists import Items, Page, cursor_after
 from kefu_common.http.problems import Problem
+from kefu_common.http.signing import sign
+from kefu_common.sealing import Sealer
+from kefu_common.settings import ServiceSettings
 
 AN_HOUR = timedelta(hours=1)
-KEYS = {
-    hash_key("good"): ("acme", ApiKey(id="good", scopes=["calls:write"], sites=["shop"], hash="")),
-    hash_key("admin"): ("acme", ApiKey(id="admin", scopes=["act-as"], hash="")),
-    hash_key("old"): ("acme", ApiKey(id="old", scopes=[], hash="", expires_at=datetime.now(UTC) - AN_HOUR)),
-    hash_key("fresh"): ("acme", ApiKey(id="fresh", scopes=[], hash="", expires_at=datetime.now(UTC) + AN_HOUR)),
-}
+SEALING_KEY = Fernet.generate_key().decode()
+SEALER = Sealer.of(SEALING_KEY)
+
+
+def in_an_hour(hours: int = 1) -> datetime:
+    return datetime.now(UTC) + hours * AN_HOUR
+
+
+def sealed(secret: str) -> str:
+    return SEALER.seal(secret)
+
+
+KEYS = [
+    ApiKey(id="good", scopes=["calls:write"], sites=["shop"], hash=hash_key("good")),
+    ApiKey(id="admin", scopes=["act-as"], hash=hash_key("admin")),
+    ApiKey(id="old", scopes=[], hash=hash_key("old"), expires_at=in_an_hour(-1)),
+    ApiKey(id="fresh", scopes=[], hash=hash_key("fresh"), expires_at=in_an_hour()),
+    ApiKey(
+        id="rotated",
+        scopes=[],
+        hash=hash_key("rotated-new"),
+        former=FormerSecret(hash=hash_key("rotated-before"), until=in_an_hour()),
+    ),
+    ApiKey(
+        id="rotated-long-ago",
+        scopes=[],
+        hash=hash_key("rotated-newer"),
+        former=FormerSecret(hash=hash_key("rotated-too-long-ago"), until=in_an_hour(-1)),
+    ),
+    ApiKey(
+        id="signs",
+        scopes=[],
+        signed=True,
+        sealed=sealed("signing"),
+        former=FormerSecret(sealed=sealed("signed-before"), until=in_an_hour()),
+    ),
+    ApiKey(id="signed-once", scopes=[], signed=True, sealed=sealed("signing"), expires_at=in_an_hour(-1)),
+    ApiKey(id="sealed-elsewhere", scopes=[], signed=True, sealed=Sealer([Fernet.generate_key().decode()]).seal("x")),
+]
+
+
+class KnownKeys:
+    """All of the account acme."""
+
+    async def by_hash(self, hash: str) -> tuple[str, ApiKey] | None:
+        return next((("acme", key) for key in KEYS if hash in key.hashes), None)
+
+    async def by_id(self, account: str, id: str) -> ApiKey | None:
+        return next((key for key in KEYS if (account, id) == ("acme", key.id)), None)
+
+
+def settings(operator_key: str) -> ServiceSettings:
+    return ServiceSettings(operator_key=SecretStr(operator_key), sealing_keys=SecretStr(SEALING_KEY))
 
 
 class Inner(BaseModel):
@@ -57,6 +108,10 @@ def an_app(to_raise: list[BaseException]) -> FastAPI:
     async def body(body: Body) -> Body:
         return body
 
+    @router.post("/v1/signed")
+    async def signed(who: Annotated[Principal, Depends(principal)], request: Request) -> dict[str, Any]:
+        return {"key": who.key, "body": (await request.body()).decode()}
+
     @router.get("/v1/me")
     async def me(who: Annotated[Principal, Depends(principal)]) -> dict[str, Any]:
         return {"account": who.account, "agent": who.agent, "operator": who.is_operator}
@@ -71,11 +126,8 @@ def an_app(to_raise: list[BaseException]) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
-    async def find(hash: str) -> tuple[str, ApiKey] | None:
-        return KEYS.get(hash)
-
     app = create_app("test", [router], lifespan)
-    app.state.authenticator = Authenticator(find, "operator")
+    app.state.authenticator = Authenticator(KnownKeys(), settings("operator"))
     return app
 
 
@@ -185,10 +237,7 @@ async def test_who_acts(
 async def test_without_an_operator_key_nobody_is_the_operator() -> None:
     app = an_app([])
 
-    async def nobody(_hash: str) -> None:
-        return None
-
-    app.state.authenticator = Authenticator(nobody, "")
+    app.state.authenticator = Authenticator(KnownKeys(), settings(""))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         assert (await client.get("/v1/me", headers={"Authorization": "Bearer "})).status_code == 401
 
@@ -238,3 +287,75 @@ async def test_health_needs_no_key(client: httpx.AsyncClient) -> None:
     docs = await client.get("/docs")
     assert "https://" not in docs.text, "the docs page must not need a CDN"
     assert (await client.get("/docs/static/swagger-ui-bundle.js")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("secret", "status"), [("rotated-new", 200), ("rotated-before", 200), ("rotated-too-long-ago", 401)]
+)
+async def test_a_rotated_key_s_former_secret_is_in_force_for_its_time(
+    client: httpx.AsyncClient, secret: str, status: int
+) -> None:
+    answer = await client.get("/v1/me", headers={"Authorization": f"Bearer {secret}"})
+    assert answer.status_code == status
+
+
+BODY = '{"text": "您好"}'.encode()
+
+
+def signature(
+    secret: str = "signing",
+    key: str = "acme/signs",
+    at: float = 0,
+    method: str = "POST",
+    target: str = "/v1/signed?a=%E5%BA%97",
+    body: bytes = BODY,
+) -> dict[str, str]:
+    timestamp = str(int(datetime.now(UTC).timestamp() + at))
+    signed = sign(secret, timestamp, method, target, body).decode()
+    return {"Kefu-Key": key, "Kefu-Timestamp": timestamp, "Kefu-Signature": signed}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (signature(), 200),
+        (signature("signed-before"), 200),
+        (signature(at=-290), 200),
+        (signature(at=290), 200),
+        (signature("wrong"), 401),
+        (signature(at=-310), 401),
+        (signature(at=310), 401),
+        (signature(body=b"other"), 401),
+        (signature(method="PUT"), 401),
+        (signature(target="/v1/signed"), 401),
+        (signature(key="acme/nobody"), 401),
+        (signature(key="other/signs"), 401),
+        (signature(key="acme/good"), 401),
+        (signature(key="acme/signed-once"), 401),
+        (signature(key="acme/sealed-elsewhere"), 401),
+        (signature(key=""), 401),
+        (signature() | {"Kefu-Timestamp": "now"}, 401),
+        (signature() | {"Kefu-Timestamp": "9" * 400}, 401),
+        (signature() | {"Kefu-Signature": ""}, 401),
+        (signature() | {"Kefu-Signature": "v1=\u00e9"}, 401),
+        (signature() | {"Authorization": "Bearer good"}, 200),
+    ],
+)
+async def test_a_signed_request_is_taken_only_as_it_was_signed(
+    client: httpx.AsyncClient, headers: dict[str, str], status: int
+) -> None:
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    answer = await client.post("/v1/signed?a=%E5%BA%97", content=BODY, headers=raw)
+    assert answer.status_code == status, answer.text
+    if status == 200:
+        assert answer.json() == {"key": "signs", "body": BODY.decode()}
+
+
+async def test_what_is_signed_is_bounded(client: httpx.AsyncClient) -> None:
+    large = b"x" * (2**20 + 1)
+    assert (await client.post("/v1/signed", content=large, headers=signature(body=large))).status_code == 413
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    assert (await client.post("/v1/signed", content=pieces(), headers=signature())).status_code == 400

@@ -13,8 +13,10 @@ from kefu_common.events.directory import (
     ApiKey,
     DirectoryObject,
     Kind,
+    MailAddress,
 )
 from kefu_common.events.envelope import Unreadable, read_event
+from kefu_common.http.problems import Unavailable
 from kefu_common.kafka.topics import DIRECTORY
 from kefu_common.telemetry import logs, metrics
 
@@ -29,6 +31,7 @@ class Directory:
         self._versions: dict[tuple[str, Kind, str], int] = {}
         self._objects: dict[tuple[str, Kind], dict[str, DirectoryObject]] = {}
         self._keys: dict[str, tuple[str, ApiKey]] = {}
+        self._sites_by_address: dict[str, tuple[str, str]] = {}
 
     def get(self, account: str, kind: Kind, model: type[T], id: str) -> T | None:
         """One object, or None."""
@@ -41,26 +44,37 @@ class Directory:
         return [o for _, o in sorted(found.items()) if isinstance(o, model)]
 
     def key_by_hash(self, hash: str) -> tuple[str, ApiKey] | None:
-        """The account and key whose secret has this SHA-256."""
+        """The account and key whose secret has, or until it was rotated had, this SHA-256."""
         return self._keys.get(hash)
 
+    def site_by_address(self, address: str) -> tuple[str, str] | None:
+        """The account and site whose mail comes in at this address, in lower case and without a `+…` part."""
+        return self._sites_by_address.get(address)
+
     def apply(self, account: str, kind: Kind, id: str, version: int, body: dict[str, Any] | None) -> None:
-        """Take over a newer state; None deletes. A version not above the known one changes nothing."""
+        """Take over a newer state; None deletes. A version not above the known one changes nothing.
+
+        What a newer writer added to an object is ignored.
+        """
         place = (account, kind, id)
         if version <= self._versions.get(place, 0):
             return
         # First, so that a body that is none leaves everything as it was, the old key included.
-        new = None if body is None else DIRECTORY_MODELS[kind].model_validate(body)
+        new = None if body is None else DIRECTORY_MODELS[kind].model_validate(body, extra="ignore")
         known = self._objects.setdefault((account, kind), {})
-        old = known.get(id)
-        if isinstance(old, ApiKey):
-            self._keys.pop(old.hash, None)
-        if new is None:
-            known.pop(id, None)
-        else:
+        match known.pop(id, None):
+            case ApiKey() as old:
+                for hash in old.hashes:
+                    self._keys.pop(hash, None)
+            case MailAddress() as old_address:
+                self._sites_by_address.pop(old_address.address, None)
+        match new:
+            case ApiKey():
+                self._keys |= dict.fromkeys(new.hashes, (account, new))
+            case MailAddress():
+                self._sites_by_address[new.address] = (account, new.site)
+        if new is not None:
             known[id] = new
-            if isinstance(new, ApiKey):
-                self._keys[new.hash] = (account, new)
         self._versions[place] = version
 
 
@@ -78,6 +92,24 @@ class DirectoryFollower:
     def problem(self) -> str | None:
         """Why it cannot be relied on yet, for /readyz."""
         return None if self._caught_up.is_set() else "directory: not read to its end yet"
+
+    async def by_hash(self, hash: str) -> tuple[str, ApiKey] | None:
+        """The account and key of which a secret has this hash. Raises `Unavailable` while it may yet turn up."""
+        found = self.directory.key_by_hash(hash)
+        if found is None:
+            self._need_all()
+        return found
+
+    async def by_id(self, account: str, id: str) -> ApiKey | None:
+        """An account's key by its id. Raises `Unavailable` while it may yet turn up."""
+        found = self.directory.get(account, "key", ApiKey, id)
+        if found is None:
+            self._need_all()
+        return found
+
+    def _need_all(self) -> None:
+        if self.problem is not None:
+            raise Unavailable("the directory has not been read yet")
 
     async def wait_until_caught_up(self) -> None:
         """Return once everything that was on the topic at the start has been read."""
@@ -120,7 +152,8 @@ class DirectoryFollower:
             entry = event.data
             # An entry that is not deleted and has no body is broken: it fails as an empty body.
             body = None if entry.deleted else entry.body or {}
-            self.directory.apply(event.account, entry.kind, entry.object_id, entry.version, body)
+            if entry.kind in DIRECTORY_MODELS:
+                self.directory.apply(event.account, entry.kind, entry.object_id, entry.version, body)
         except (Unreadable, ValidationError) as error:
             # The object stays as it was; a newer version of it will come. Nothing else waits for it.
             metrics.DEAD_LETTERS.labels(DIRECTORY.name, "unreadable").inc()

@@ -4,9 +4,11 @@ import asyncio
 import gc
 import os
 import signal
+import socket
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 import uvloop
@@ -17,6 +19,8 @@ from kefu_common.telemetry import logs, tracing
 from kefu_common.waking import end
 
 log = logs.get(__name__)
+
+_LET_IN_S: Final = 0.05
 
 
 class Tasks:
@@ -68,7 +72,37 @@ async def until_up(what: str, start: Callable[[], Awaitable[None]], passes: Call
 
 
 class _Server(uvicorn.Server):
-    """uvicorn raises the signal again after it has stopped, which would end the process before its last spans."""
+    """A server that stops without a reset for anybody who is asking at that moment.
+
+    uvicorn itself closes at once every connection that waits for its next request, which may be on its way. This one
+    first answers everything with `Connection: close` for a while, then closes the port, then lets what has come in come
+    to its end. It also keeps the signal: raised again, it would end the process before its last spans.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, drain_s: float) -> None:
+        super().__init__(config)
+        self._app = app
+        self._drain_s = drain_s
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, then stop."""
+        self._app.state.not_ready = lambda: ["stopping"]
+        if self._drain_s:
+            # Of every answer that begins from now on; who comes again opens a connection.
+            self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+            await self._until_quiet()
+            for listening in sockets or []:
+                listening.listen(0)  # nobody new; who stands in the queue is still let in
+            await asyncio.sleep(_LET_IN_S)
+            for server in self.servers:
+                server.close()
+            await self._until_quiet()
+        await super().shutdown(sockets)
+
+    async def _until_quiet(self) -> None:
+        end = time.monotonic() + self._drain_s
+        while self.server_state.connections and time.monotonic() < end:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(_LET_IN_S)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop."""
@@ -84,8 +118,12 @@ def _calm_garbage_collection() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def serve(service: str, app: FastAPI, settings: ServiceSettings, port: int) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code."""
+def serve(service: str, app: FastAPI, settings: ServiceSettings, port: int, drain_s: float = 0.0) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code.
+
+    With `drain_s`, the port stays open for up to so many seconds after the signal, and connections that wait for their
+    next request for as long again.
+    """
     logs.set_up(service, settings.log_level)
     provider = tracing.set_up(service, settings.trace_ratio)
     config = uvicorn.Config(
@@ -101,7 +139,7 @@ def serve(service: str, app: FastAPI, settings: ServiceSettings, port: int) -> i
     )
     _calm_garbage_collection()
     try:
-        uvloop.run(_Server(config).serve())
+        uvloop.run(_Server(config, app, drain_s).serve([config.bind_socket()]))
     finally:
         if provider is not None:
             provider.shutdown()

@@ -12,6 +12,7 @@ ACCEPT_SECONDS = Histogram(
 )
 IN_FLIGHT = Gauge("kefu_events_in_flight", "Posted events that wait for Kafka's confirmation")
 EVENTS_ACCEPTED = Counter("kefu_events_accepted_total", "Events answered with 202", ["type"])
+MAILS_REFUSED = Counter("kefu_mails_refused_total", "Mails that the listener could not read, and refused for good")
 CONSUMED = Counter("kefu_events_consumed_total", "Events read and applied", ["topic"])
 DUPLICATES = Counter("kefu_duplicates_suppressed_total", "Events that the inbox had seen before", ["topic"])
 ID_REUSED = Counter("kefu_events_id_reused_total", "Events set aside: a known id with another body", ["adapter"])
