@@ -11,6 +11,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from cryptography.fernet import Fernet
 
 from kefu_common.kafka.topics import create_all
 from kefu_common.postgres.migrations import migrate
@@ -22,6 +23,7 @@ from kefu_local.postgres_home import remove_outside
 from kefu_local.supervisor import Supervisor
 
 TEMPLATE = "kefu_template"
+SEALING_KEY = Fernet.generate_key().decode()
 
 
 def free_port_base() -> int:
@@ -33,7 +35,7 @@ def free_port_base() -> int:
     while True:
         base = 20_000 + (secrets.randbelow(30) * 4 + int(worker) % 4) * 100
         try:
-            for offset in (1, 2, 3, 4, 5, 6, 7, 25, 32, 92, 93, 94):
+            for offset in (1, 2, 3, 4, 5, 6, 7, 24, 25, 32, 92, 93, 94):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", base + offset))
         except OSError:
@@ -59,10 +61,13 @@ class World:
     prefix: str
     dsns: dict[str, str]
     admin_dsn: str
+    objects: str
+    """Where attachments lie."""
 
     def env(self, service: str) -> dict[str, str]:
         """The environment of one of its services."""
         found = {"KEFU_KAFKA": self.kafka, "KEFU_TOPIC_PREFIX": self.prefix, "KEFU_OPERATOR_KEY": "operator-key"}
+        found |= {"KEFU_OBJECTS": self.objects, "KEFU_SEALING_KEYS": SEALING_KEY}
         if service in self.dsns:
             found["KEFU_POSTGRES"] = self.dsns[service]
         return found
@@ -119,7 +124,7 @@ def kafka(servers: Servers) -> str:
 
 
 @pytest.fixture(scope="session")
-def make_world(servers: Servers) -> Callable[[], Awaitable[World]]:
+def make_world(servers: Servers, run_folder: Path) -> Callable[[], Awaitable[World]]:
     """Makes worlds; for tests that need one for longer than a single test."""
 
     async def make() -> World:
@@ -127,7 +132,7 @@ def make_world(servers: Servers) -> Callable[[], Awaitable[World]]:
         await clone_database(servers.admin_dsn, TEMPLATE, name)
         dsns = service_dsns(servers.admin_dsn, name, servers.passwords)
         await create_all(servers.kafka, f"{name}.", partitions=3)
-        return World(servers.kafka, f"{name}.", dsns, servers.admin_dsn)
+        return World(servers.kafka, f"{name}.", dsns, servers.admin_dsn, str(run_folder / "objects" / name))
 
     return make
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import kefu_routing.app
 from kefu_common.postgres.database import Connection, Database
 from kefu_common.service import serve
-from kefu_common.settings import DatabaseSettings
+from kefu_routing.settings import RoutingSettings
 
 _WRITES = ("insert", "update", "delete", "with")
 
@@ -81,7 +81,7 @@ def main() -> None:
     """PORT FILE: serve until SIGTERM, then write what was recorded to the file."""
     port, file = sys.argv[1:]
     kefu_routing.app.__dict__["Database"] = RecordingDatabase
-    settings = DatabaseSettings()
+    settings = RoutingSettings()
     code = serve("routing", kefu_routing.app.create(settings), settings, int(port))
     Path(file).write_bytes(pickle.dumps(RecordingDatabase.recorded))
     sys.exit(code)

@@ -51,6 +51,7 @@ def a_directory(
         {g.id: g for g in groups},
         agents,
         {calendar.id: calendar} if calendar else {},
+        {},
         frozenset(s for g in groups for s in g.sources) - {"*"},
         frozenset(c for g in groups for c in g.categories),
     )

@@ -17,9 +17,9 @@ from kefu_common.events.interactions import INTERACTION_MODELS
 from kefu_common.ids import derived_event_id
 from kefu_common.kafka import topics
 from kefu_common.kafka.producer import EventProducer, Outgoing
-from kefu_common.settings import DatabaseSettings
 from kefu_routing.app import Process, create
-from tests.conftest import World
+from kefu_routing.settings import RoutingSettings
+from tests.conftest import SEALING_KEY, World
 
 T = TypeVar("T")
 Connect = Callable[[str], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
@@ -117,12 +117,14 @@ class Routing:
 @asynccontextmanager
 async def running(world: World, slot: str = "0") -> AsyncIterator[Routing]:
     """A routing process within the test's own, on real servers."""
-    settings = DatabaseSettings(
+    settings = RoutingSettings(
         kafka=world.kafka,
         topic_prefix=world.prefix,
         operator_key=SecretStr("operator-key"),
         postgres=SecretStr(world.dsns["routing"]),
         slot=slot,
+        sealing_keys=SecretStr(SEALING_KEY),
+        objects=world.objects,
     )
     app = create(settings)
     producer = EventProducer(world.kafka, "test")

@@ -11,24 +11,26 @@ from pydantic import BaseModel
 
 from kefu_common import service as running
 from kefu_common.events.deliveries import DELIVERY_MODELS
-from kefu_common.events.directory import ApiKey
 from kefu_common.events.interactions import INTERACTION_MODELS
 from kefu_common.http.app import create_app
 from kefu_common.http.auth import Authenticator
 from kefu_common.kafka import topics
 from kefu_common.kafka.consumer import BatchConsumer, Source
 from kefu_common.kafka.producer import EventProducer, NotConfirmed
+from kefu_common.objects import Objects
 from kefu_common.postgres import statistics
 from kefu_common.postgres.database import Database, passes
 from kefu_common.postgres.relay import Relay
-from kefu_common.settings import DatabaseSettings
-from kefu_routing.api import agents, commands, directory, tickets
+from kefu_common.sealing import Sealer
+from kefu_routing.api import agents, attachments, commands, directory, keys, tickets
 from kefu_routing.api.context import GroupKey, Routing
 from kefu_routing.handlers.assigner import Assigner
 from kefu_routing.handlers.deliveries import OnDeliveries
 from kefu_routing.handlers.interactions import OnInteractions
 from kefu_routing.handlers.timers import Timers
-from kefu_routing.store.directory import DirectoryCache, find_key
+from kefu_routing.settings import RoutingSettings
+from kefu_routing.store import secrets
+from kefu_routing.store.directory import DirectoryCache, StoredKeys
 
 D = TypeVar("D", bound=BaseModel)
 
@@ -36,11 +38,12 @@ D = TypeVar("D", bound=BaseModel)
 class Process:
     """Everything that one routing process runs."""
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: RoutingSettings) -> None:
         self.settings = settings
         self.db = Database(settings.postgres.get_secret_value(), settings.pool_size, "kefu-routing")
         self.producer = EventProducer(settings.kafka, f"kefu.routing.{settings.slot}")
         self.directories = DirectoryCache()
+        self.sealer = Sealer.of(settings.sealing_keys.get_secret_value())
         self.relay = Relay(self.db, self.producer, settings.slot, settings.topic_prefix)
         self.assigner = Assigner(self.db, self.directories, self.relay.wake)
         on_interactions = OnInteractions(self.db, self.directories, self.committed)
@@ -69,6 +72,7 @@ class Process:
         """Connect to what may be away for now, then begin."""
         await running.until_up("PostgreSQL", self.db.start, passes)
         await running.until_up("Kafka", self.producer.start, lambda e: isinstance(e, KafkaError | NotConfirmed))
+        await secrets.make_missing(self.db, self.sealer)
         self.tasks.start("statistics", statistics.keep_fresh(self.db))
         self.tasks.start("relay", self.relay.run())
         self.tasks.start("assigner", self.assigner.run())
@@ -85,10 +89,6 @@ class Process:
         await self.producer.stop()
         await self.db.stop()
 
-    async def find_key(self, hash: str) -> tuple[str, ApiKey] | None:
-        """The account and key with this hash, from the database: a new key is in force at once."""
-        return await find_key(self.db.pool, hash)
-
     def _consumer(self, source: Source[D]) -> BatchConsumer[D]:
         s = self.settings
         return BatchConsumer(
@@ -104,14 +104,21 @@ class Process:
         )
 
 
-def create(settings: DatabaseSettings) -> FastAPI:
+def create(settings: RoutingSettings) -> FastAPI:
     """The service as an ASGI app. It answers /healthz at once and starts its work as soon as it can."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         process = Process(settings)
-        app.state.routing = Routing(process.db, process.directories, process.committed)
-        app.state.authenticator = Authenticator(process.find_key, settings.operator_key.get_secret_value())
+        app.state.routing = Routing(
+            process.db,
+            process.directories,
+            process.committed,
+            process.sealer,
+            Objects(settings.objects),
+            settings.public_url.rstrip("/"),
+        )
+        app.state.authenticator = Authenticator(StoredKeys(process.db), settings)
         app.state.not_ready = process.not_ready
         app.state.process = process
         starting = running.Tasks()
@@ -122,5 +129,5 @@ def create(settings: DatabaseSettings) -> FastAPI:
             await starting.stop()
             await process.stop()
 
-    routers = [directory.router, agents.router, commands.router, tickets.router]
+    routers = [directory.router, keys.router, agents.router, commands.router, tickets.router, attachments.router]
     return create_app("Kefu routing", routers, lifespan)

@@ -5,8 +5,8 @@ import sys
 import click
 
 from kefu_common.service import serve as serve_app
-from kefu_common.settings import DatabaseSettings
 from kefu_routing.app import create
+from kefu_routing.settings import RoutingSettings
 
 
 @click.group()
@@ -18,5 +18,5 @@ def routing() -> None:
 @click.option("--port", default=8002, show_default=True)
 def serve(port: int) -> None:
     """Run routing until it is told to stop."""
-    settings = DatabaseSettings()
+    settings = RoutingSettings()
     sys.exit(serve_app("routing", create(settings), settings, port))

@@ -16,7 +16,9 @@ from kefu_common.given import Given
 from kefu_common.http import problems
 from kefu_common.http.auth import Principal, principal
 from kefu_common.http.observed import traceparent
+from kefu_common.objects import Objects
 from kefu_common.postgres.database import Connection, Database, TryAgain
+from kefu_common.sealing import Sealer
 from kefu_routing.domain.model import AccountDirectory
 from kefu_routing.store.directory import DirectoryCache
 
@@ -36,6 +38,10 @@ class Routing:
     db: Database
     directories: DirectoryCache
     committed: Callable[[set[GroupKey]], None]
+    sealer: Sealer
+    objects: Objects
+    public_url: str
+    """In front of links; empty: as the request came in."""
 
 
 def routing(request: Request) -> Routing:

@@ -1,9 +1,9 @@
-"""The directory over HTTP: accounts, sites, plans, groups, agents, calendars and keys."""
+"""The directory over HTTP: accounts, sites, plans, groups, agents, calendars and mail addresses."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, BaseModel, Field, field_validator
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from kefu_common.events.directory import (
@@ -14,15 +14,15 @@ from kefu_common.events.directory import (
     DirectoryObject,
     Group,
     Kind,
-    ObjectId,
+    MailAddress,
     Plan,
     Site,
 )
-from kefu_common.given import Given
 from kefu_common.http import problems
 from kefu_common.http.auth import SCOPES, hash_key, new_key
 from kefu_common.http.lists import Page
 from kefu_common.postgres.database import Connection
+from kefu_routing.api import shown
 from kefu_routing.api.context import (
     Answer,
     Command,
@@ -37,36 +37,18 @@ from kefu_routing.api.context import (
 )
 from kefu_routing.domain import references
 from kefu_routing.store import directory as store
-from kefu_routing.store import queues, seats
+from kefu_routing.store import queues, seats, secrets
 
 router = APIRouter(prefix="/v1", tags=["directory"])
 _ERRORS = problems.declared(400, 401, 403, 404, 409, 412, 413, 415, 422, 503)
 
 
-class KeyTerms(Given):
-    """What a key may do, until when, and for which adapter it stands."""
-
-    id: ObjectId
-    adapter: ObjectId | None = None
-    scopes: list[str] = Field(min_length=1)
-    sites: list[ObjectId] | None = None
-    expires_at: AwareDatetime | None = None
-
-    @field_validator("scopes")
-    @classmethod
-    def _known_scopes(cls, scopes: list[str]) -> list[str]:
-        unknown = sorted(set(scopes) - set(SCOPES))
-        if unknown:
-            raise ValueError(f"unknown scope {unknown[0]}; expected some of {', '.join(SCOPES)}")
-        return sorted(set(scopes))
-
-
-def _documented(model: type[BaseModel]) -> dict[str, Any]:
+def documented_body(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template=f"#/components/schemas/{model.__name__}/$defs/{{model}}")
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("/accounts", status_code=201, responses=_ERRORS, openapi_extra=_documented(Account))
+@router.post("/accounts", status_code=201, responses=_ERRORS, openapi_extra=documented_body(Account))
 async def create_account(request: Request, who: Who, service: Service) -> Response:
     """Make an account (operator's key). Its admin key is shown once, here."""
     who.need_operator()
@@ -78,11 +60,12 @@ async def create_account(request: Request, who: Who, service: Service) -> Respon
         try:
             await store.add_account(tx, body, trace_of(request))
             await store.add(tx, body.id, "key", admin, trace_of(request))
+            await secrets.make(tx, service.sealer, body.id, trace_of(request))
         except store.Exists:
             raise problems.Conflict(f"the account {body.id} exists") from None
         return Answer({**body.model_dump(mode="json"), "keys": {"admin": secret}}, 201, "1")
 
-    return await _with_secret(service, command)
+    return await run_once(service, command)
 
 
 @router.get("/accounts", responses=_ERRORS)
@@ -100,12 +83,23 @@ async def read_account(id: str, who: Who, service: Service) -> Response:
     return await _read(service, account, "account", id)
 
 
-@router.put("/accounts/{id}", responses=_ERRORS, openapi_extra=_documented(Account))
+@router.put("/accounts/{id}", responses=_ERRORS, openapi_extra=documented_body(Account))
 async def change_account(id: str, request: Request, who: Who, service: Service) -> Response:
     """Change an account (operator's key): its licence above all."""
     who.need_operator()
     body = await body_of(request, Account, id=id)
     return await _change(request, who, service, id, "account", body)
+
+
+async def run_once(service: Service, command: Command) -> Response:
+    """Run a command whose answer holds a secret that is never stored, so that no Idempotency-Key could repeat it.
+
+    Whoever lost the answer deletes the key, or rotates it.
+    """
+    async with service.db.transaction() as tx:
+        answer = await command(tx)
+    service.committed(set())
+    return respond(answer)
 
 
 def _account_for(who: Who, id: str) -> str:
@@ -116,15 +110,17 @@ def _account_for(who: Who, id: str) -> str:
     return id
 
 
-def _add_resource(path: str, kind: Kind, model: type[DirectoryObject]) -> None:
-    """The five routes that each kind of object has."""
+def add_reading(router: APIRouter, path: str, kind: Kind) -> None:
+    """The routes by which objects of a kind are listed, read and deleted."""
     tags: list[Any] = [path]
 
     @router.get(f"/{path}", responses=_ERRORS, name=f"list_{path}", tags=tags)
     async def list_objects(page: Annotated[Page, Query()], who: Who, service: Service) -> Response:
         who.need("directory:read")
         rows = await store.page(service.db.pool, who.account, kind, page.after_number(), page.limit + 1)
-        return respond(Answer(page.of(rows, lambda row: row["number"], lambda row: _shown(row["body"]))))
+        return respond(
+            Answer(page.of(rows, lambda row: row["number"], lambda row: shown.directory_object(row["body"])))
+        )
 
     @router.get(f"/{path}/{{id}}", responses=_ERRORS, name=f"read_{kind}", tags=tags)
     async def read_object(id: str, who: Who, service: Service) -> Response:
@@ -136,10 +132,12 @@ def _add_resource(path: str, kind: Kind, model: type[DirectoryObject]) -> None:
         who.need("directory:write")
         return await _delete(request, who, service, kind, id)
 
-    if kind == "key":
-        return
 
-    documented = _documented(model)
+def _add_resource(path: str, kind: Kind, model: type[DirectoryObject]) -> None:
+    """The five routes that most kinds of objects have."""
+    add_reading(router, path, kind)
+    tags: list[Any] = [path]
+    documented = documented_body(model)
 
     @router.post(
         f"/{path}", status_code=201, responses=_ERRORS, name=f"create_{kind}", tags=tags, openapi_extra=documented
@@ -155,68 +153,7 @@ def _add_resource(path: str, kind: Kind, model: type[DirectoryObject]) -> None:
         return await _change(request, who, service, who.account, kind, body)
 
 
-@router.post("/keys", status_code=201, responses=_ERRORS, openapi_extra=_documented(KeyTerms))
-async def create_key(request: Request, who: Who, service: Service) -> Response:
-    """Make an API key. The key itself is shown once, here; the directory keeps its hash."""
-    who.need("directory:write")
-    wanted = await body_of(request, KeyTerms)
-    secret = new_key(who.account)
-    body = ApiKey(**wanted.model_dump(), hash=hash_key(secret))
-
-    async def command(tx: Connection) -> Answer:
-        await store.lock_account(tx, who.account)
-        await _need_sites(tx, service, who, wanted)
-        try:
-            version = await store.add(tx, who.account, "key", body, trace_of(request))
-        except store.Exists:
-            raise problems.Conflict(f"the key {body.id} exists") from None
-        return Answer({**_shown(body.model_dump(mode="json")), "key": secret}, 201, str(version))
-
-    return await _with_secret(service, command)
-
-
-@router.put("/keys/{id}", responses=_ERRORS, openapi_extra=_documented(KeyTerms))
-async def change_key(id: str, request: Request, who: Who, service: Service) -> Response:
-    """Change what a key may do, or when it ends; the key itself stays."""
-    who.need("directory:write")
-    wanted = await body_of(request, KeyTerms, id=id)
-
-    async def command(tx: Connection) -> Answer:
-        await store.lock_account(tx, who.account)
-        known = await _need(tx, who.account, "key", id)
-        await _need_sites(tx, service, who, wanted)
-        body = ApiKey(**wanted.model_dump(), hash=known["hash"])
-        version = await _put(tx, request, who.account, "key", body)
-        return Answer(_shown(body.model_dump(mode="json")), etag=str(version))
-
-    return await run(request, who, service, wanted, command)
-
-
-async def _with_secret(service: Service, command: Command) -> Response:
-    """Run a command whose answer holds a secret that is never stored, so that no Idempotency-Key could repeat it.
-
-    Whoever lost the answer deletes the key, and makes another.
-    """
-    async with service.db.transaction() as tx:
-        answer = await command(tx)
-    service.committed(set())
-    return respond(answer)
-
-
-async def _need_sites(tx: Connection, service: Service, who: Who, wanted: KeyTerms) -> None:
-    directory = await directory_of(tx, service, who)
-    named = enumerate(wanted.sites or [])
-    missing = [(f"sites.{i}", f"there is no site {site}") for i, site in named if site not in directory.sites]
-    if missing:
-        raise problems.Invalid(missing)
-
-
-def _shown(body: dict[str, Any]) -> dict[str, Any]:
-    """An object as callers see it: a key without its hash."""
-    return {name: value for name, value in body.items() if name != "hash"}
-
-
-async def _need(tx: Connection, account: str, kind: Kind, id: str) -> dict[str, Any]:
+async def need_object(tx: Connection, account: str, kind: Kind, id: str) -> dict[str, Any]:
     """The object as it is. Raises `NotFound`."""
     found = await store.get(tx, account, kind, id)
     if found is None:
@@ -228,7 +165,7 @@ async def _read(service: Service, account: str, kind: Kind, id: str) -> Response
     found = await store.get(service.db.pool, account, kind, id)
     if found is None:
         raise problems.NotFound(f"there is no {kind} {id}")
-    return respond(Answer(_shown(found[0]), etag=str(found[1])))
+    return respond(Answer(shown.directory_object(found[0]), etag=str(found[1])))
 
 
 async def _create(request: Request, who: Who, service: Service, kind: Kind, body: DirectoryObject) -> Response:
@@ -239,6 +176,8 @@ async def _create(request: Request, who: Who, service: Service, kind: Kind, body
             version = await store.add(tx, who.account, kind, body, trace_of(request))
         except store.Exists:
             raise problems.Conflict(f"the {kind} {body.id} exists") from None
+        except store.AddressTaken:
+            raise problems.Conflict("address: it is another site's already") from None
         groups = await _follow_up(tx, who.account, body)
         return Answer(body.model_dump(mode="json"), 201, str(version), groups)
 
@@ -253,21 +192,23 @@ async def _change(
             await store.lock_account(tx, account)
         except store.Missing:
             raise problems.NotFound(f"there is no {kind} {body.id}") from None
-        await _need(tx, account, kind, body.id)
+        await need_object(tx, account, kind, body.id)
         if kind != "account":
             await _need_whole(tx, service, who, body)
-        version = await _put(tx, request, account, kind, body)
+        version = await put_object(tx, request, account, kind, body)
         groups = await _follow_up(tx, account, body)
         return Answer(body.model_dump(mode="json"), etag=str(version), groups=groups)
 
     return await run(request, who, service, body, command)
 
 
-async def _put(tx: Connection, request: Request, account: str, kind: Kind, body: DirectoryObject) -> int:
+async def put_object(tx: Connection, request: Request, account: str, kind: Kind, body: DirectoryObject) -> int:
     try:
         return await store.put(tx, account, kind, body, expected_version(request), trace_of(request))
     except store.VersionChanged:
         raise problems.PreconditionFailed(f"somebody else changed the {kind} {body.id}; read it again") from None
+    except store.AddressTaken:
+        raise problems.Conflict("address: it is another site's already") from None
 
 
 async def _delete(request: Request, who: Who, service: Service, kind: Kind, id: str) -> Response:
@@ -314,4 +255,4 @@ _add_resource("plans", "plan", Plan)
 _add_resource("groups", "group", Group)
 _add_resource("agents", "agent", Agent)
 _add_resource("calendars", "calendar", Calendar)
-_add_resource("keys", "key", ApiKey)
+_add_resource("addresses", "address", MailAddress)

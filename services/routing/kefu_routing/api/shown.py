@@ -2,7 +2,19 @@
 
 from typing import Any
 
+import nh3
+
+from kefu_common.attachments import parse_ref
 from kefu_routing.domain.model import Contact, Message, Ticket
+
+_NEVER_SHOWN = frozenset({"hash", "sealed"})
+
+
+def directory_object(body: dict[str, Any]) -> dict[str, Any]:
+    """An object of the directory as JSON: of a key and its former secret only until when the latter is in force."""
+    visible = {name: value for name, value in body.items() if name not in _NEVER_SHOWN}
+    former = visible.pop("former", None)
+    return visible if former is None else {**visible, "former_valid_until": former["until"]}
 
 
 def ticket(shown: Ticket) -> dict[str, Any]:
@@ -35,8 +47,9 @@ def ticket(shown: Ticket) -> dict[str, Any]:
     }
 
 
-def message(shown: Message) -> dict[str, Any]:
-    """One utterance as JSON; `state` tells of replies what became of them."""
+def message(shown: Message, base: str = "") -> dict[str, Any]:
+    """One utterance as JSON; `state` tells of replies what became of them. Links begin with `base`."""
+    place = f"{base}/v1/tickets/{shown.ticket}/messages/{shown.id}/attachments"
     return {
         "id": shown.id,
         "at": shown.at,
@@ -44,10 +57,35 @@ def message(shown: Message) -> dict[str, Any]:
         "agent": shown.agent,
         "subject": shown.subject,
         "text": shown.text,
-        "html": shown.html,
-        "attachments": shown.attachments,
+        "html": None if shown.html is None else _safe_html(shown.html),
+        "attachments": [_attachment(file, f"{place}/{n}") for n, file in enumerate(shown.attachments)],
         "state": shown.state,
+        "auto": shown.auto,
     }
+
+
+def _attachment(file: dict[str, Any], url: str) -> dict[str, Any]:
+    known = parse_ref(file["ref"])
+    facts = (None, None, None) if known is None else (known.type, known.size, known.sha256)
+    return {
+        "name": file.get("name"),
+        **dict(zip(("type", "size", "sha256"), facts, strict=True)),
+        "content_id": file.get("content_id"),
+        "url": url,
+    }
+
+
+def _safe_html(html: str) -> str:
+    """A stranger's HTML, without whatever could run in an agent's browser or tell its sender that it was read."""
+    return nh3.clean(html, url_schemes=_SCHEMES, attribute_filter=_no_foreign_images)
+
+
+_SCHEMES = {"http", "https", "mailto", "tel", "cid"}
+
+
+def _no_foreign_images(tag: str, attribute: str, value: str) -> str | None:
+    is_foreign = tag == "img" and attribute == "src" and not value.lower().startswith("cid:")
+    return None if is_foreign else value
 
 
 def contact(shown: Contact) -> dict[str, Any]:

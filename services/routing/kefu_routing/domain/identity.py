@@ -3,16 +3,30 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
-from kefu_common.events.interactions import ContactClaim
+from kefu_common.events.interactions import CallStarted, ContactClaim, InteractionData
 from kefu_routing.domain.model import Contact
 
 Kind = Literal["external", "email", "phone"]
 Key = tuple[str, Kind, str]
 """Account, kind, value."""
 _KINDS: tuple[Kind, ...] = ("external", "email", "phone")
+
+
+_FEWEST_DIGITS: Final = 5
+"""Switches send words or a few digits for numbers that are withheld."""
+
+
+def claim_of(data: InteractionData) -> ContactClaim | None:
+    """Who the event says it is about; a caller of whom nothing else is known is whoever has that number (K-02)."""
+    claim = data.contact
+    if not isinstance(data, CallStarted) or len(same_phone(data.from_)) < _FEWEST_DIGITS:
+        return claim
+    if claim is None:
+        return ContactClaim(phone=data.from_)
+    return claim if claim.phone else claim.model_copy(update={"phone": data.from_})
 
 
 def keys_of(account: str, claim: ContactClaim) -> list[Key]:

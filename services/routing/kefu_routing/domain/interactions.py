@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from kefu_common.events import interactions as said
@@ -10,9 +11,10 @@ from kefu_common.events.envelope import Event
 from kefu_common.events.interactions import ContactClaim, InteractionData
 from kefu_common.events.messages import MessageWanted
 from kefu_common.events.words import Channel, Occasion, TicketStatus
+from kefu_common.mail_tags import interaction_of_ticket
 from kefu_routing.domain import admission, offers, ticket
 from kefu_routing.domain.holding import enqueue, pause_handling, take
-from kefu_routing.domain.identity import ContactBook, same_email, same_phone
+from kefu_routing.domain.identity import ContactBook, claim_of, same_email, same_phone
 from kefu_routing.domain.model import (
     LIVE_CHANNELS,
     AccountDirectory,
@@ -22,6 +24,7 @@ from kefu_routing.domain.model import (
     Offer,
     OfferStatus,
     Ticket,
+    Visit,
 )
 from kefu_routing.domain.outcomes import take_outcome
 from kefu_routing.domain.refusals import NotApplicable
@@ -59,6 +62,11 @@ def starts(event: Event[InteractionData]) -> bool:
     return type(event.data) in STARTS
 
 
+def concerns_a_contact(event: Event[InteractionData]) -> bool:
+    """Whether the event may make a contact, or say something new of one."""
+    return starts(event) or isinstance(event.data, said.VisitSeen)
+
+
 def decide(work: Work, known: Known, event: Event[InteractionData], partition: int, now: datetime) -> None:
     """Apply one event.
 
@@ -69,6 +77,9 @@ def decide(work: Work, known: Known, event: Event[InteractionData], partition: i
     found = known.by_interaction.get((event.account, event.subject))
     if found is not None:
         _need_same(known.tickets[found], event)
+    if isinstance(event.data, said.VisitSeen):
+        _visit(work, known, event, event.data, now)
+        return
     channel = STARTS.get(type(event.data))
     if channel is not None:
         if event.site not in work.directories[event.account].sites:
@@ -85,12 +96,36 @@ def _need_same(going: Ticket, event: Event[InteractionData]) -> None:
     if event.site != going.site:
         raise NotApplicable("other_site")
     family = event.type.split(".")[1]
-    if family in _FAMILIES and family != going.channel:
+    if family in _FAMILIES and family != going.channel and not _is_answer_to_ours(event, going):
         raise NotApplicable("other_channel")
 
 
 _FAMILIES = frozenset(Channel)
 """Types of events that belong to one channel begin with its name; ratings and outcomes belong to any."""
+
+
+def _is_answer_to_ours(event: Event[InteractionData], going: Ticket) -> bool:
+    """Whether it is an e-mail with the ticket's tag: who left a message is answered by e-mail, and may write back."""
+    return isinstance(event.data, said.EmailReceived) and event.subject == interaction_of_ticket(going.id)
+
+
+def _visit(work: Work, known: Known, event: Event[InteractionData], seen: said.VisitSeen, now: datetime) -> None:
+    if event.site not in work.directories[event.account].sites:
+        raise NotApplicable("unknown_site")
+    is_known = seen.contact is not None or (event.account, event.subject) in known.by_interaction
+    contact = _who(known, event, now) if is_known else None
+    visit = Visit(
+        work.new_id(),
+        event.account,
+        event.site,
+        None if contact is None else contact.id,
+        event.time,
+        event.subject,
+        seen.source,
+        seen.page,
+        seen.referrer,
+    )
+    work.visit(visit, event.traceparent)
 
 
 def _start(
@@ -99,15 +134,21 @@ def _start(
     place = (event.account, event.subject)
     if channel in LIVE_CHANNELS and place in known.by_interaction:
         raise NotApplicable("started_twice")
+    if isinstance(event.data, said.EmailReceived) and event.data.auto and place in known.by_interaction:
+        # What no person wrote is kept with the thread, and opens nothing and redirects nothing.
+        _receive_mail(work, known.tickets[known.by_interaction[place]], event, event.data)
+        return
     contact = _who(known, event, now)
     joined = _to_join(known, event, contact, channel) or _open(work, known, event, channel, contact, partition, now)
     known.by_interaction[place] = work.interactions[place] = joined.id
-    if _is_vouched_for(event.data.contact) or not (joined.reply_email or joined.reply_phone):
+    if _may_be_answered(event.data) and (
+        _is_vouched_for(event.data.contact) or not (joined.reply_email or joined.reply_phone)
+    ):
         _keep_address(joined, event.data.contact, contact)
     joined.traceparent = event.traceparent or joined.traceparent
     match event.data:
         case said.EmailReceived() as mail:
-            _receive(work, joined, event, mail.text or mail.html or "", mail.attachments, mail.subject, mail.html)
+            _receive_mail(work, joined, event, mail)
         case said.MessageLeft() as left:
             _receive(work, joined, event, left.text, [])
             _tell_administrators(work, joined, contact, left, event.time)
@@ -118,9 +159,14 @@ def _start(
 def _who(known: Known, event: Event[InteractionData], now: datetime) -> Contact:
     """The contact that the event names; one that names nobody goes on with the interaction's own."""
     found = known.by_interaction.get((event.account, event.subject))
-    if event.data.contact is None and found is not None:
+    claim = claim_of(event.data)
+    if claim is None and found is not None:
         return known.contacts.contacts[known.tickets[found].contact]
-    return known.contacts.find_or_make(event.account, event.data.contact, now)
+    return known.contacts.find_or_make(event.account, claim, now)
+
+
+def _may_be_answered(data: InteractionData) -> bool:
+    return not isinstance(data, said.EmailReceived) or data.auto is None or data.auto.may_be_answered
 
 
 def _keep_address(joined: Ticket, claim: ContactClaim | None, contact: Contact) -> None:
@@ -222,26 +268,24 @@ def _welcome(work: Work, opened: Ticket, directory: AccountDirectory, now: datet
         ticket.say(work, opened, plan.texts.welcome, now)
 
 
+def _receive_mail(work: Work, joined: Ticket, event: Event[InteractionData], mail: said.EmailReceived) -> None:
+    if mail.auto is None and mail.message_id is not None:
+        # The first and the last id of the thread are what mail programs need to show our reply in it.
+        joined.thread = [*(joined.thread or mail.references or [])[:1], mail.message_id]
+    text = mail.text or mail.html or ""
+    _receive(work, joined, event, text, mail.attachments, subject=mail.subject, html=mail.html, auto=mail.auto)
+
+
 def _receive(
     work: Work,
     joined: Ticket,
     event: Event[InteractionData],
     text: str,
     attachments: list[said.AttachmentRef],
-    subject: str | None = None,
-    html: str | None = None,
+    **more: Any,
 ) -> None:
-    message = Message(
-        work.new_id(),
-        joined.account,
-        joined.id,
-        event.time,
-        "contact",
-        text,
-        subject=subject,
-        html=html,
-        attachments=[{"ref": a.ref, "name": a.name} for a in attachments],
-    )
+    files = [a.model_dump(exclude_none=True) for a in attachments]
+    message = Message(work.new_id(), joined.account, joined.id, event.time, "contact", text, attachments=files, **more)
     work.messages.append(message)
     work.happen(joined, happened.TicketMessageReceived, event.time, message=message.id)
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
-from kefu_common.events.directory import Account, Agent, Calendar, Group, Plan, Site
-from kefu_common.events.words import Channel, PresenceState, TicketKind, TicketStatus
+from kefu_common.events.directory import Account, Agent, Calendar, Group, MailAddress, Plan, Site
+from kefu_common.events.words import Auto, Channel, PresenceState, TicketKind, TicketStatus
 
 ENDED = frozenset(
     {
@@ -62,6 +63,7 @@ class Ticket:
     subject: str | None = None
     reply_email: str | None = None
     reply_phone: str | None = None
+    thread: list[str] = field(default_factory=list)
 
     @property
     def is_open(self) -> bool:
@@ -113,8 +115,9 @@ class Message:
     agent: str | None = None
     subject: str | None = None
     html: str | None = None
-    attachments: list[dict[str, str | None]] = field(default_factory=list)
+    attachments: list[dict[str, Any]] = field(default_factory=list)
     state: str | None = None
+    auto: Auto | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,21 @@ class Contact:
     tier: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A page that a contact looked at; without a contact when nobody says who it was."""
+
+    id: UUID
+    account: str
+    site: str
+    contact: UUID | None
+    at: datetime
+    interaction: str
+    source: str | None
+    page: str | None
+    referrer: str | None
+
+
 @dataclass(slots=True)
 class Seat:
     """An agent's presence and what strategies count. `state` is None while signed out."""
@@ -177,6 +195,7 @@ class AccountDirectory:
     groups: dict[str, Group]
     agents: dict[str, Agent]
     calendars: dict[str, Calendar]
+    addresses: dict[str, MailAddress]
     sources: frozenset[str]
     """Sources that some group names."""
     categories: frozenset[str]
@@ -187,6 +206,11 @@ class AccountDirectory:
         if name in self.agents:
             return name
         return next((a.id for a in self.agents.values() if a.phone == name), None)
+
+    def time_zone_of(self, site: str) -> str:
+        """The site's time zone; of one that was deleted, the account's."""
+        known = self.sites.get(site)
+        return known.time_zone if known else self.account.time_zone
 
     def public_word(self, word: str | None, known: frozenset[str]) -> str | None:
         """The word if the directory names it, else `other`: free text never leaves the private topics."""

@@ -1,6 +1,6 @@
 """What directory objects refer to: nothing may point to what is not there, or be deleted while in use."""
 
-from kefu_common.events.directory import DirectoryObject, Group, Kind, Plan, Site
+from kefu_common.events.directory import DirectoryObject, Group, Kind, MailAddress, Plan, Site
 from kefu_routing.domain.model import AccountDirectory
 
 
@@ -10,6 +10,8 @@ def faults(body: DirectoryObject, directory: AccountDirectory) -> list[tuple[str
         case Site():
             missing = body.calendar is not None and body.calendar not in directory.calendars
             return [("calendar", f"there is no calendar {body.calendar}")] if missing else []
+        case MailAddress():
+            return [] if body.site in directory.sites else [("site", f"there is no site {body.site}")]
         case Group():
             return [
                 (f"agents.{i}", f"there is no agent {agent}")
@@ -38,7 +40,8 @@ def users_of(kind: Kind, id: str, directory: AccountDirectory) -> list[str]:
         case "calendar":
             return [f"site/{s.id}" for s in directory.sites.values() if s.calendar == id]
         case "site":
-            return [f"plan/{p.id}" for p in directory.plans.values() if p.site == id]
+            plans = [f"plan/{p.id}" for p in directory.plans.values() if p.site == id]
+            return plans + [f"address/{a.id}" for a in directory.addresses.values() if a.site == id]
         case "group":
             return [f"plan/{p.id}" for p in directory.plans.values() if id in p.groups]
         case "agent":

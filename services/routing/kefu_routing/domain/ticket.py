@@ -46,7 +46,8 @@ def reply(work: Work, ticket: Ticket, contact: Contact, agent: str, text: str, a
             work.instruct(ticket, outbound.ChatSay, at, text=text, staff=agent, message=message_id)
         case Channel.EMAIL | Channel.MESSAGE:
             if not (ticket.reply_email or ticket.reply_phone):
-                raise CannotTake("the contact left neither an e-mail address nor a phone number")
+                what = "neither an e-mail address nor a phone number was left, or no person wrote it"
+                raise CannotTake(f"nobody can be written to: {what}")
             work.want(ticket, at, _reply_wanted(ticket, contact, agent, text, message_id))
         case Channel.CALL:
             raise CannotTake("a call is answered by voice; write a note instead")
@@ -194,5 +195,6 @@ def _reply_wanted(ticket: Ticket, contact: Contact, agent: str, text: str, messa
         message=message,
         text=text,
         subject=ticket.subject,
+        thread=ticket.thread or None,
         name=contact.name,
     )

@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from kefu_common.events.agents import AGENT_MODELS, AgentData
+from kefu_common.events.contacts import ContactVisited
 from kefu_common.events.envelope import Event
 from kefu_common.events.messages import MessageWanted
 from kefu_common.events.outbound import TYPE_OF_INSTRUCTION, Instruction
 from kefu_common.events.tickets import TYPE_OF_TICKET_EVENT, TicketData
-from kefu_routing.domain.model import AccountDirectory, Message, Note, Offer, Ticket
+from kefu_routing.domain.model import AccountDirectory, Message, Note, Offer, Ticket, Visit
 
 _AGENT_TYPES = {model: name for name, model in AGENT_MODELS.items()}
 
@@ -60,6 +61,8 @@ class Work:
     """What became of instructions."""
     wanted: list[Published] = field(default_factory=list)
     agent_events: list[Published] = field(default_factory=list)
+    visits: list[Visit] = field(default_factory=list)
+    contact_events: list[Published] = field(default_factory=list)
     groups_to_assign: set[tuple[str, str]] = field(default_factory=set)
 
     def happen(
@@ -73,12 +76,11 @@ class Work:
     ) -> None:
         """Record that this happened to the ticket, as it stands now: the next number of its sequence."""
         directory = self.directories[ticket.account]
-        site = directory.sites.get(ticket.site)
         ticket.sequence += 1
         self.tickets[ticket.id] = ticket
         stamped = model(
             site=ticket.site,
-            time_zone=site.time_zone if site else directory.account.time_zone,
+            time_zone=directory.time_zone_of(ticket.site),
             channel=ticket.channel,
             source=directory.public_word(ticket.source, directory.sources),
             category=directory.public_word(ticket.category, directory.categories),
@@ -151,6 +153,31 @@ class Work:
             traceparent=ticket.traceparent,
         )
         self.wanted.append(Published(event, str(ticket.id)))
+
+    def visit(self, visit: Visit, traceparent: str | None) -> None:
+        """Record that somebody looked at a page; published when it is known who."""
+        self.visits.append(visit)
+        if visit.contact is None:
+            return
+        directory = self.directories[visit.account]
+        seen = ContactVisited(
+            contact=visit.contact,
+            site=visit.site,
+            time_zone=directory.time_zone_of(visit.site),
+            source=directory.public_word(visit.source, directory.sources),
+        )
+        subject = str(visit.contact)
+        event = Event(
+            self.new_id(),
+            "kefu.contact.visited",
+            f"/sites/{visit.site}",
+            subject,
+            visit.at,
+            visit.account,
+            seen,
+            traceparent=traceparent,
+        )
+        self.contact_events.append(Published(event, subject))
 
     def agent_did(
         self, account: str, agent: str, model: type[AgentData], at: datetime, traceparent: str | None, **data: Any

@@ -1,6 +1,6 @@
 """`kefu.interactions.v1`: a batch of what adapters say, in one transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -13,11 +13,12 @@ from kefu_common.events.interactions import INTERACTION_MODELS, InteractionData
 from kefu_common.ids import new_id
 from kefu_common.kafka.batch import Received
 from kefu_common.kafka.dead_letters import SetAside, dead_letter_row
+from kefu_common.mail_tags import ticket_of_interaction
 from kefu_common.postgres import inbox, outbox
 from kefu_common.postgres.database import Connection, Database
 from kefu_common.telemetry import metrics
 from kefu_routing.domain import interactions as rules
-from kefu_routing.domain.identity import ContactBook, Key, keys_of
+from kefu_routing.domain.identity import ContactBook, Key, claim_of, keys_of
 from kefu_routing.domain.refusals import NotApplicable
 from kefu_routing.domain.work import Work
 from kefu_routing.store import contacts, early, instructions, seats, tickets
@@ -110,6 +111,7 @@ async def _load(tx: Connection, work: Work, events: Batch) -> rules.Known:
     """Load and lock what the batch concerns, in the order of locks: contacts, agents, tickets."""
     book = await contacts.open_book(tx, _identities(events), new_id)
     by_interaction = await tickets.of_interactions(tx, {(r.event.account, r.event.subject) for r in events})
+    by_interaction |= await _tagged(tx, events, by_interaction)
     open_before = await tickets.open_of_contacts(tx, _known_contacts(book))
     concerned = set(by_interaction.values()) | _joinable_ids(events, open_before)
     await seats.lock(tx, _agents_named(work, events))
@@ -126,6 +128,16 @@ async def _load(tx: Connection, work: Work, events: Batch) -> rules.Known:
     return known
 
 
+async def _tagged(
+    tx: Connection, events: Batch, known: Mapping[rules.Interaction, UUID]
+) -> dict[rules.Interaction, UUID]:
+    """The tickets of e-mails whose interaction is a ticket's tag that nobody has used before."""
+    places = {(r.event.account, r.event.subject) for r in events if isinstance(r.event.data, said.EmailReceived)}
+    named = {place: ticket for place in places - known.keys() if (ticket := ticket_of_interaction(place[1]))}
+    found = await tickets.that_exist(tx, {(place[0], ticket) for place, ticket in named.items()})
+    return {place: ticket for place, ticket in named.items() if (place[0], ticket) in found}
+
+
 async def _load_missing_contacts(tx: Connection, known: rules.Known) -> None:
     missing = {t.contact for t in known.tickets.values()} - known.contacts.contacts.keys()
     known.contacts.contacts.update(await contacts.load(tx, missing))
@@ -134,8 +146,9 @@ async def _load_missing_contacts(tx: Connection, known: rules.Known) -> None:
 def _identities(events: Batch) -> list[Key]:
     keys: list[Key] = []
     for r in events:
-        if rules.starts(r.event) and r.event.data.contact is not None:
-            keys += keys_of(r.event.account, r.event.data.contact)
+        claim = claim_of(r.event.data) if rules.concerns_a_contact(r.event) else None
+        if claim is not None:
+            keys += keys_of(r.event.account, claim)
     return keys
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
+from kefu_common.events.words import Auto
 from kefu_common.postgres.database import Connection, Reader
 from kefu_routing.domain.model import Message
 
@@ -14,6 +15,12 @@ async def by_id(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, Message]:
     """Messages by id."""
     rows = await tx.fetch(f"{_SELECT} where id = any($1::uuid[])", list(ids))
     return {row["id"]: _message(row) for row in rows}
+
+
+async def of_id(tx: Reader, ticket: UUID, id: UUID) -> Message | None:
+    """One message of a ticket."""
+    row = await tx.fetchrow(f"{_SELECT} where ticket = $1 and id = $2", ticket, id)
+    return None if row is None else _message(row)
 
 
 async def of_ticket(tx: Reader, ticket: UUID, after: tuple[datetime, UUID] | None, limit: int) -> list[Message]:
@@ -37,9 +44,12 @@ async def notes(tx: Reader, ids: Iterable[str]) -> dict[str, str]:
 
 
 _SELECT = (
-    'select id, account, ticket, at, "from" as origin, text, agent, subject, html, attachments, state from messages'
+    'select id, account, ticket, at, "from" as origin, text, agent, subject, html, attachments, state, auto'
+    " from messages"
 )
 
 
 def _message(row: asyncpg.Record) -> Message:
-    return Message(**dict(row))
+    values = dict(row)
+    values["auto"] = None if row["auto"] is None else Auto(row["auto"])
+    return Message(**values)

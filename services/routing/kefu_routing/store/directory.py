@@ -16,6 +16,7 @@ from kefu_common.events.directory import (
     DirectoryObject,
     Group,
     Kind,
+    MailAddress,
     Plan,
     Site,
 )
@@ -23,7 +24,7 @@ from kefu_common.events.envelope import Event
 from kefu_common.ids import new_id
 from kefu_common.kafka import topics
 from kefu_common.postgres import outbox
-from kefu_common.postgres.database import Connection, Reader
+from kefu_common.postgres.database import Connection, Database, Reader
 from kefu_routing.domain.model import AccountDirectory
 
 T = TypeVar("T", bound=DirectoryObject)
@@ -36,6 +37,10 @@ class Exists(Exception):
 
 class Missing(Exception):
     """There is no such object."""
+
+
+class AddressTaken(Exception):
+    """The mail address belongs to another site, perhaps another account's."""
 
 
 class VersionChanged(Exception):
@@ -77,8 +82,8 @@ async def read_fresh(tx: Connection, account: str) -> AccountDirectory:
 
 async def _read(tx: Connection, versions: dict[str, int]) -> dict[str, AccountDirectory]:
     rows = await tx.fetch(
-        "select account, kind, id, body from directory where account = any($1::text[]) and kind <> 'key'"
-        " and body is not null order by id",
+        "select account, kind, id, body from directory where account = any($1::text[])"
+        " and kind not in ('key', 'secret') and body is not null order by id",
         list(versions),
     )
     found: dict[str, dict[str, list[DirectoryObject]]] = {account: {} for account in versions}
@@ -99,6 +104,7 @@ def _assemble(kinds: dict[str, list[DirectoryObject]], version: int) -> AccountD
         {g.id: g for g in groups},
         {a.id: a for a in _of(kinds, "agent", Agent)},
         {c.id: c for c in _of(kinds, "calendar", Calendar)},
+        {a.id: a for a in _of(kinds, "address", MailAddress)},
         frozenset(s for g in groups for s in g.sources) - {"*"},
         frozenset(c for g in groups for c in g.categories),
     )
@@ -123,7 +129,8 @@ async def add_account(tx: Connection, account: Account, traceparent: str | None)
 
 
 async def add(tx: Connection, account: str, kind: Kind, body: DirectoryObject, traceparent: str | None) -> int:
-    """Make an object, also where a deleted one was; returns its version. Raises `Exists`."""
+    """Make an object, also where a deleted one was; returns its version. Raises `Exists`, or `AddressTaken`."""
+    await _need_free_address(tx, account, body)
     version = await tx.fetchval(
         "insert into directory as d (account, kind, id, version, body) values ($1, $2, $3, 1, $4)"
         " on conflict (account, kind, id) do update set version = d.version + 1, body = excluded.body,"
@@ -147,8 +154,13 @@ async def put(
     expected: int | None,
     traceparent: str | None,
 ) -> int:
-    """Change an object and return its version. Raises `Missing`, or `VersionChanged` unless it is `expected`."""
+    """Change an object and return its version.
+
+    Raises:
+        Missing, AddressTaken, or VersionChanged unless it is `expected`.
+    """
     await _need_version(tx, account, kind, body.id, expected)
+    await _need_free_address(tx, account, body)
     version = await tx.fetchval(
         "update directory set version = version + 1, body = $4, updated_at = now()"
         " where account = $1 and kind = $2 and id = $3 returning version",
@@ -187,6 +199,22 @@ async def _need_version(tx: Connection, account: str, kind: Kind, id: str, expec
         raise Missing(id)
     if expected is not None and version != expected:
         raise VersionChanged(id)
+
+
+async def _need_free_address(tx: Connection, account: str, body: DirectoryObject) -> None:
+    """Accounts do not share a lock: of two that claim an address at once, the second waits here, and then sees it."""
+    if not isinstance(body, MailAddress):
+        return
+    await tx.execute("select pg_advisory_xact_lock(hashtextextended('kefu.address ' || $1, 0))", body.address)
+    taken = await tx.fetchval(
+        "select exists (select from directory where kind = 'address' and body ->> 'address' = $1"
+        " and (account, id) <> ($2, $3))",
+        body.address,
+        account,
+        body.id,
+    )
+    if taken:
+        raise AddressTaken(body.address)
 
 
 async def get(tx: Reader, account: str, kind: Kind, id: str) -> tuple[dict[str, Any], int] | None:
@@ -239,12 +267,26 @@ async def publish_again(tx: Connection, older_than_s: float, limit: int) -> int:
     return len(rows)
 
 
-async def find_key(tx: Reader, hash: str) -> tuple[str, ApiKey] | None:
-    """The account and key with this hash."""
-    row = await tx.fetchrow(
-        "select account, body from directory where kind = 'key' and body is not null and body ->> 'hash' = $1", hash
-    )
-    return None if row is None else (row["account"], ApiKey.model_validate(row["body"]))
+class StoredKeys:
+    """Keys from the database, so that a new one is in force at once."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def by_hash(self, hash: str) -> tuple[str, ApiKey] | None:
+        """The account and key of which a secret has this hash."""
+        row = await self._db.pool.fetchrow(
+            "select account, body from directory where kind = 'key' and body is not null and body ->> 'hash' = $1"
+            " union all select account, body from directory"
+            " where kind = 'key' and body is not null and body -> 'former' ->> 'hash' = $1 limit 1",
+            hash,
+        )
+        return None if row is None else (row["account"], ApiKey.model_validate(row["body"]))
+
+    async def by_id(self, account: str, id: str) -> ApiKey | None:
+        """An account's key by its id."""
+        found = await get(self._db.pool, account, "key", id)
+        return None if found is None else ApiKey.model_validate(found[0])
 
 
 async def _publish(

@@ -60,6 +60,20 @@ async def of_interactions(tx: Connection, places: Iterable[tuple[str, str]]) -> 
     return {(r["account"], r["id"]): r["ticket"] for r in rows}
 
 
+async def that_exist(tx: Connection, ids: Iterable[tuple[str, UUID]]) -> set[tuple[str, UUID]]:
+    """Which of these tickets, each by account and id, there are; only those to which an e-mail can belong."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return set()
+    rows = await tx.fetch(
+        "select t.account, t.id from tickets t join unnest($1::text[], $2::uuid[]) as k (account, id)"
+        " using (account, id) where t.channel in ('email', 'message')",
+        [w[0] for w in wanted],
+        [w[1] for w in wanted],
+    )
+    return {(r["account"], r["id"]) for r in rows}
+
+
 async def open_of_contacts(tx: Connection, contacts: Sequence[tuple[str, UUID]]) -> list[asyncpg.Record]:
     """Open tickets (id, account, contact, site, channel) of these contacts, newest last; at most 20 a contact."""
     if not contacts:

@@ -4,7 +4,7 @@ from kefu_common.kafka import topics
 from kefu_common.postgres import outbox
 from kefu_common.postgres.database import Connection
 from kefu_routing.domain.work import Work
-from kefu_routing.store import instructions, tickets
+from kefu_routing.store import instructions, tickets, visits
 
 
 async def save(tx: Connection, work: Work) -> None:
@@ -15,6 +15,7 @@ async def save(tx: Connection, work: Work) -> None:
     await _save_messages(tx, work)
     await instructions.add(tx, work.instructions)
     await instructions.save_outcomes(tx, work.outcomes)
+    await visits.add(tx, work.visits)
     await _save_history(tx, work)
     await outbox.add(tx, _rows(work))
 
@@ -24,6 +25,7 @@ def _rows(work: Work) -> list[outbox.Row]:
     rows += [outbox.event_row(topics.OUTBOUND, p.key, p.event) for p in work.instructions]
     rows += [outbox.event_row(topics.MESSAGES, p.key, p.event) for p in work.wanted]
     rows += [outbox.event_row(topics.AGENTS, p.key, p.event) for p in work.agent_events]
+    rows += [outbox.event_row(topics.CONTACTS, p.key, p.event) for p in work.contact_events]
     return rows
 
 
@@ -42,6 +44,7 @@ async def _save_messages(tx: Connection, work: Work) -> None:
                 "html": m.html,
                 "attachments": m.attachments,
                 "state": m.state,
+                "auto": m.auto,
             }
             for m in work.messages
         ]
