@@ -151,7 +151,10 @@ def test_no_text_adds_a_header_or_recipient(subject: str, text: str) -> None:
     content = compose(Letter(TICKET, "w@example.com", Wording(subject, text)), "Kefu <kefu@kefu.example>")
     mail = message_from_bytes(content, policy=policy.default)
     assert sorted(mail.keys()) == sorted(
-        ["From", "To", "Subject", "Date", "Message-ID", "Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
+        [
+            *("From", "To", "Subject", "Date", "Message-ID", "Content-Type", "Content-Transfer-Encoding"),
+            *("MIME-Version", "Auto-Submitted", "Kefu-Loop"),
+        ]
     )
     assert mail["Message-ID"] == f"<{TICKET}@kefu.example>"
 

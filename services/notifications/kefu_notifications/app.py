@@ -13,20 +13,19 @@ from aiokafka.errors import KafkaError
 from fastapi import FastAPI
 
 from kefu_common.directory_follower import DirectoryFollower
-from kefu_common.events.directory import ApiKey
 from kefu_common.events.messages import MESSAGE_MODELS
 from kefu_common.events.outbound import OUTBOUND_MODELS
 from kefu_common.events.tickets import TICKET_MODELS
 from kefu_common.events.words import Medium
 from kefu_common.http.app import create_app
 from kefu_common.http.auth import Authenticator
-from kefu_common.http.problems import Unavailable
 from kefu_common.kafka.consumer import BatchConsumer, Source
 from kefu_common.kafka.producer import EventProducer
 from kefu_common.kafka.topics import MESSAGES, OUTBOUND, TICKETS
 from kefu_common.postgres import statistics
 from kefu_common.postgres.database import Database, passes
 from kefu_common.postgres.relay import Relay
+from kefu_common.sealing import Sealer
 from kefu_common.service import Tasks, stop_process, until_up
 from kefu_notifications.api import credit, messages, settings, stream
 from kefu_notifications.api.feed_watch import FeedWatch
@@ -115,7 +114,13 @@ class Running:
         )
 
     def _consumers(self) -> list[BatchConsumer[Any]]:
-        apply_messages = partial(on_messages, db=self.db, directory=self.follower.directory, wake=self.wake)
+        apply_messages = partial(
+            on_messages,
+            db=self.db,
+            directory=self.follower.directory,
+            sealer=Sealer.of(self.settings.sealing_keys.get_secret_value()),
+            wake=self.wake,
+        )
         return [
             self._consumer(Source(MESSAGES, MESSAGE_MODELS, apply_messages)),
             self._consumer(Source(OUTBOUND, OUTBOUND_MODELS, partial(on_outbound, db=self.db))),
@@ -158,20 +163,13 @@ def make_app(chosen: NotificationsSettings) -> FastAPI:
 
 def _put_in_reach(app: FastAPI, running: Running) -> None:
     """What the routes use."""
-
-    async def find_key(hashed: str) -> tuple[str, ApiKey] | None:
-        found = running.follower.directory.key_by_hash(hashed)
-        if found is None and running.follower.problem is not None:
-            raise Unavailable("the directory has not been read yet")
-        return found
-
     app.state.db = running.db
     app.state.directory = running.follower.directory
     app.state.directory_problem = lambda: running.follower.problem
     app.state.feed_watch = running.feed_watch
     app.state.wake = running.wake
     app.state.not_ready = running.not_ready
-    app.state.authenticator = Authenticator(find_key, running.settings.operator_key.get_secret_value())
+    app.state.authenticator = Authenticator(running.follower, running.settings)
 
 
 def _kafka_passes(error: BaseException) -> bool:

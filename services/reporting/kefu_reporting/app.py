@@ -11,11 +11,9 @@ from aiokafka.errors import KafkaError
 from fastapi import FastAPI
 
 from kefu_common.directory_follower import DirectoryFollower
-from kefu_common.events.directory import ApiKey
 from kefu_common.events.tickets import TICKET_MODELS, TicketData
 from kefu_common.http.app import create_app
 from kefu_common.http.auth import Authenticator
-from kefu_common.http.problems import Unavailable
 from kefu_common.kafka.batch import Received
 from kefu_common.kafka.consumer import BatchConsumer, Source
 from kefu_common.kafka.producer import EventProducer
@@ -57,13 +55,6 @@ class Reporting:
         await until_up("database", self.database.start, passes)
         del self._waits["database"]
         await asyncio.gather(self._watch_database(), self._consume(), statistics.keep_fresh(self.database))
-
-    async def find_key(self, hash: str) -> tuple[str, ApiKey] | None:
-        """The account and key of a secret's hash. Raises `Unavailable` while an unknown key may still turn up."""
-        found = self.follower.directory.key_by_hash(hash)
-        if found is None and self.follower.problem is not None:
-            raise Unavailable(self.follower.problem)
-        return found
 
     def not_ready(self) -> Sequence[str]:
         """Why reports are not current, or cannot be answered, now."""
@@ -117,7 +108,7 @@ async def _lifespan(settings: DatabaseSettings, app: FastAPI) -> AsyncIterator[N
     parts = Reporting(settings, on_broken=stop_process)
     app.state.database = parts.database
     app.state.directory = parts.follower.directory
-    app.state.authenticator = Authenticator(parts.find_key, settings.operator_key.get_secret_value())
+    app.state.authenticator = Authenticator(parts.follower, settings)
     app.state.not_ready = parts.not_ready
     tasks = Tasks()
     tasks.start("directory", parts.follower.run())

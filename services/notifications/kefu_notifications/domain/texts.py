@@ -17,6 +17,7 @@ _REACHABLE_UNITS: Final = 50
 _REPLY_UNITS: Final = 600
 _SUBJECT_UNITS: Final = 200
 _BLANKS: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_TAG: Final = re.compile(r"\s*\[#[0-9A-Za-z]{20,60}\]")
 _ALREADY_REPLY: Final = re.compile(r"^(re|回复)\s*[:：]", re.IGNORECASE)
 
 
@@ -55,6 +56,13 @@ def sign(wording: Wording, occasion: Occasion, medium: Medium, signature: str | 
     if occasion is Occasion.REPLY:
         return Wording(wording.subject, f"{wording.body.rstrip()}\n\n—— {signature}")
     return Wording(f"【{signature}】{wording.subject}", wording.body)
+
+
+def tagged(wording: Wording, tag: str | None) -> Wording:
+    """The subject with the ticket's tag, by which an answer finds back to it; one that it had is replaced."""
+    if wording.subject is None or tag is None:
+        return wording
+    return Wording(f"{_TAG.sub('', wording.subject).rstrip()} [#{tag}]", wording.body)
 
 
 def signature_of(chosen: str | None, short_name: str | None) -> str | None:

@@ -1,5 +1,6 @@
 """E-mail over SMTP, with connections that are used again."""
 
+import re
 import time
 from email.message import EmailMessage
 from email.policy import SMTP as FOR_SMTP
@@ -16,6 +17,10 @@ from kefu_notifications.settings import NotificationsSettings
 
 _KEPT_IDLE_S = 20.0
 """Servers close idle connections, at the earliest after some tens of seconds."""
+
+
+_IS_MESSAGE_ID = re.compile(r"[!-;=?-~]{1,250}")
+"""Printable ASCII without blanks and angle brackets: nothing that could begin another header."""
 
 
 class MailServer:
@@ -91,6 +96,12 @@ def compose(letter: Letter, mail_from: str) -> bytes:
     mail["Subject"] = one_line(letter.wording.subject or "")
     mail["Date"] = formatdate(usegmt=True)
     mail["Message-ID"] = f"<{letter.id}@{_domain(parseaddr(mail_from)[1])}>"
+    if thread := [f"<{id}>" for id in letter.thread if _IS_MESSAGE_ID.fullmatch(id)]:
+        mail["In-Reply-To"] = thread[-1]
+        mail["References"] = " ".join(dict.fromkeys(thread))
+    if not letter.is_by_person:
+        mail["Auto-Submitted"] = "auto-generated"
+    mail["Kefu-Loop"] = "yes"  # should it come back to us, intake knows it
     mail.set_content(letter.wording.body, cte="base64")
     return mail.as_bytes()
 

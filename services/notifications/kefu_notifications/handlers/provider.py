@@ -1,5 +1,6 @@
 """What every provider offers, so that the senders need not know which one it is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -15,6 +16,10 @@ class Letter:
     id: UUID
     to: str
     wording: Wording
+    thread: Sequence[str] = ()
+    """Of an e-mail that answers one: the Message-IDs of its thread."""
+    is_by_person: bool = False
+    """Whether an agent wrote it; whatever else goes out says that a program did."""
 
 
 class Provider(Protocol):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.status import Status, StatusCode
 
-from kefu_common.events.words import Medium
+from kefu_common.events.words import Medium, Occasion
 from kefu_common.postgres.database import Database, passes
 from kefu_common.telemetry import logs, metrics, tracing
 from kefu_common.waking import end, is_set_within
@@ -198,4 +198,5 @@ class Sender:
 
 def _letter(message: Message) -> Letter:
     assert message.recipient is not None
-    return Letter(message.id, message.recipient, wording(message))
+    is_by_person = message.occasion is Occasion.REPLY
+    return Letter(message.id, message.recipient, wording(message), message.thread, is_by_person)

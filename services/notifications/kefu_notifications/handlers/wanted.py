@@ -2,27 +2,37 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from uuid import UUID
 
 from kefu_common.directory_follower import Directory
-from kefu_common.events.directory import Account, Agent
+from kefu_common.events.directory import Account, Agent, Secret
 from kefu_common.events.messages import MessageWanted
-from kefu_common.events.words import Medium
+from kefu_common.events.words import Medium, Occasion
 from kefu_common.kafka.batch import Received
+from kefu_common.mail_tags import TAG_SIGNER, make_tag
 from kefu_common.postgres import inbox
 from kefu_common.postgres.database import Database
+from kefu_common.sealing import CannotOpen, Sealer
+from kefu_common.telemetry import logs
 from kefu_notifications.domain.planning import Intent, Recipients, State, plan
 from kefu_notifications.domain.segments import segments
 from kefu_notifications.domain.sending import TRIED_FOR
-from kefu_notifications.domain.texts import sign, signature_of
+from kefu_notifications.domain.texts import sign, signature_of, tagged
 from kefu_notifications.handlers.repeats import set_reused_aside
 from kefu_notifications.store import deliveries, messages
 from kefu_notifications.store import settings as store_settings
 from kefu_notifications.store.messages import NewMessage
 from kefu_notifications.store.settings import Chosen
 
+log = logs.get(__name__)
+
 
 async def on_messages(
-    batch: Sequence[Received[MessageWanted]], db: Database, directory: Directory, wake: Callable[[], None]
+    batch: Sequence[Received[MessageWanted]],
+    db: Database,
+    directory: Directory,
+    sealer: Sealer,
+    wake: Callable[[], None],
 ) -> None:
     """Record the intents of a batch; `wake` is called once they are committed."""
     now = datetime.now(UTC)
@@ -30,7 +40,11 @@ async def on_messages(
         sifted = await inbox.keep_new(tx, batch)
         accounts = {r.event.account for r in sifted.fresh}
         chosen = await store_settings.of_accounts(tx, sorted(accounts))
-        new = [m for r in sifted.fresh for m in _planned(r, chosen.get(r.event.account, Chosen()), directory, now)]
+        new = [
+            message
+            for received in sifted.fresh
+            for message in _planned(received, chosen.get(received.event.account, Chosen()), directory, sealer, now)
+        ]
         recorded = await messages.add(tx, new)
         await deliveries.add(tx, recorded, now)
         await set_reused_aside(tx, sifted)
@@ -44,13 +58,15 @@ def signature(chosen: Chosen, account: str, directory: Directory) -> str | None:
 
 
 def _planned(
-    received: Received[MessageWanted], chosen: Chosen, directory: Directory, now: datetime
+    received: Received[MessageWanted], chosen: Chosen, directory: Directory, sealer: Sealer, now: datetime
 ) -> Iterable[NewMessage]:
     event = received.event
     staff = chosen.recipients
     if staff is None:
         staff = _staff(directory, event.account, event.data.roles)
     signed_by = signature(chosen, event.account, directory)
+    is_reply = event.data.occasion is Occasion.REPLY
+    tag = _tag(directory, sealer, event.account, event.data.ticket) if is_reply else None
     for intent in plan(event.data, staff, event.time, now):
         yield NewMessage(
             account=event.account,
@@ -64,7 +80,7 @@ def _planned(
             occasion=event.data.occasion,
             medium=intent.medium,
             recipient=intent.to,
-            subject=intent.wording.subject,
+            subject=tagged(intent.wording, tag).subject,
             body=intent.wording.body,
             signature=signed_by,
             segments=_segments(intent, event.data, signed_by),
@@ -72,7 +88,20 @@ def _planned(
             reason=intent.failure,
             give_up_at=now + TRIED_FOR,
             traceparent=event.traceparent,
+            thread=event.data.thread or [],
         )
+
+
+def _tag(directory: Directory, sealer: Sealer, account: str, ticket: UUID) -> str | None:
+    """The ticket's tag; none where the account has no secret to sign it with, or this process cannot open that."""
+    secret = directory.get(account, "secret", Secret, TAG_SIGNER)
+    if secret is None or not sealer.is_able:
+        return None
+    try:
+        return make_tag(sealer.open(secret.sealed), ticket)
+    except CannotOpen as error:
+        log.error("tag_not_made", hint="set KEFU_SEALING_KEYS as in routing", error=str(error))
+        return None
 
 
 def _staff(directory: Directory, account: str, roles: Sequence[str]) -> Recipients:

@@ -45,6 +45,7 @@ class Message:
     happened_at: datetime
     provider_id: str | None
     traceparent: str | None
+    thread: list[str]
     planned_at: datetime
     sent_at: datetime | None
 
@@ -72,6 +73,7 @@ class NewMessage:
     reason: Reason | None
     give_up_at: datetime
     traceparent: str | None
+    thread: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ class Settled:
 _NEW = (
     "id uuid, account text, event uuid, happened_at timestamptz, site text, ticket uuid, contact uuid, agent text,"
     " reply uuid, occasion text, medium text, recipient text, subject text, body text, signature text,"
-    " segments integer, state text, reason text, give_up_at timestamptz, traceparent text"
+    " segments integer, state text, reason text, give_up_at timestamptz, traceparent text,"
+    " thread text[]"
 )
 _NEW_NAMES = ", ".join(column.split()[0] for column in _NEW.split(","))
 
