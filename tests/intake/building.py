@@ -11,7 +11,8 @@ from kefu_common.kafka.producer import Outgoing
 from kefu_common.kafka.topics import DIRECTORY
 
 Json = dict[str, object]
-ALL_SCOPES = [f"{path}:write" for path in ("calls", "chats", "emails", "messages", "ratings", "outcomes")]
+ALL_SCOPES = [f"{path}:write" for path in ("calls", "chats", "emails", "messages", "visits", "ratings", "outcomes")]
+A_REF = f"{'a1' * 32}/12/image/jpeg"
 EXAMPLES: dict[str, list[tuple[str, Json]]] = {
     "calls": [
         ("call.started", {"from": "+8613800138000", "to": "4001234567", "ringing_s": 1.5}),
@@ -23,7 +24,7 @@ EXAMPLES: dict[str, list[tuple[str, Json]]] = {
     ],
     "chats": [
         ("chat.started", {"page": "https://shop.example/烤箱"}),
-        ("chat.message", {"text": "烤箱坏了", "attachments": [{"ref": "f-1", "name": "照片.jpg"}], "from": "contact"}),
+        ("chat.message", {"text": "烤箱坏了", "attachments": [{"ref": A_REF, "name": "照片.jpg"}], "from": "contact"}),
         ("chat.ended", {"by": "contact"}),
     ],
     "emails": [
@@ -38,6 +39,7 @@ EXAMPLES: dict[str, list[tuple[str, Json]]] = {
         )
     ],
     "messages": [("message.left", {"text": "请回电"})],
+    "visits": [("visit.seen", {"page": "https://shop.example/烤箱", "referrer": "https://search.example/?q=烤箱"})],
     "ratings": [("rating.given", {"score": 5, "comment": "好"})],
     "outcomes": [(f"instruction.{what}", {"instruction": "i-1"}) for what in ("done", "failed", "delivered", "read")],
 }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.intake.building import a_post, body_of
+from tests.intake.building import A_REF, a_post, body_of
 
 HUGE = "x" * (256 * 1024 + 1)
 
@@ -148,15 +148,17 @@ CASES = [
     bad("contact is a string", a_post(contact="王芳"), "contact"),
     bad("name over 200", a_post(contact={"name": "x" * 201}), "contact.name"),
     bad(
-        "attachment without ref", a_post(data={"attachments": [{"ref": "a"}, {"name": "b"}]}), "data.attachments.1.ref"
+        "attachment without ref",
+        a_post(data={"attachments": [{"ref": A_REF}, {"name": "b"}]}),
+        "data.attachments.1.ref",
     ),
     bad(
         "attachment with an unknown field",
-        a_post(data={"attachments": [{"ref": "a", "url": "b"}]}),
+        a_post(data={"attachments": [{"ref": A_REF, "url": "b"}]}),
         "data.attachments.0.url",
     ),
     bad("attachments are an object", a_post(data={"attachments": {}}), "data.attachments"),
-    bad("101 attachments", a_post(data={"attachments": [{"ref": "a"}] * 101}), "data.attachments"),
+    bad("101 attachments", a_post(data={"attachments": [{"ref": A_REF}] * 101}), "data.attachments"),
     bad("a flood of wrong attachments", a_post(data={"attachments": [1] * 100_000}), "data.attachments.0"),
     good(
         "nulls everywhere they may be",

@@ -22,6 +22,7 @@ from kefu_common.events.envelope import Event, read_event
 from kefu_common.events.interactions import INTERACTION_MODELS, InteractionData
 from kefu_common.kafka.producer import EventProducer
 from kefu_common.kafka.topics import INTERACTIONS
+from tests.conftest import SEALING_KEY
 from tests.intake.building import Json, body_of, directory_record
 
 Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
@@ -83,6 +84,8 @@ async def running_intake(
                 "KEFU_KAFKA": kafka,
                 "KEFU_TOPIC_PREFIX": prefix,
                 "KEFU_OPERATOR_KEY": "operator",
+                "KEFU_OBJECTS": str(log.with_suffix(".objects")),
+                "KEFU_SEALING_KEYS": SEALING_KEY,
                 **(env or {}),
             },
             stderr=output,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kefu_common.events.envelope import CONTENT_TYPE
-from tests.intake.building import EXAMPLES, a_key, a_post, body_of
+from tests.intake.building import A_REF, EXAMPLES, a_key, a_post, body_of
 from tests.intake.conftest import knows
 from tests.intake.corpus import CASES, Case
 from tests.intake.running import Intake, until
@@ -38,6 +38,9 @@ async def test_every_type_reaches_the_topic_before_its_202(
     assert (event.type, event.source, event.account, event.adapter) == (f"kefu.{type}", "/sites/shop", "acme", "pbx")
     assert dict(record.headers)["content-type"] == CONTENT_TYPE.encode()
     whole = json.loads(record.value or b"")
+    described = {"type": "image/jpeg", "size": 12, "sha256": "a1" * 32}
+    if "attachments" in data:
+        data = data | {"attachments": [{"ref": A_REF, "name": "照片.jpg", **described}]}
     assert data.items() <= whole["data"].items()
     assert whole["data"]["source"] == "hotline"
     assert whole["data"]["contact"] == {"name": "王芳"}
@@ -260,9 +263,9 @@ async def test_metrics_count_what_was_accepted(intake: Intake) -> None:
 
 async def test_the_openapi_document_names_every_form(intake: Intake) -> None:
     document = (await intake.client.get("/openapi.json")).json()
-    assert set(document["paths"]) == {f"/v1/{path}" for path in EXAMPLES}
+    assert set(document["paths"]) == {f"/v1/{path}" for path in (*EXAMPLES, "events", "emails/raw", "attachments")}
     post = document["paths"]["/v1/chats"]["post"]
-    assert set(post["responses"]) == {"200", "202", "400", "401", "403", "413", "415", "422", "503"}
+    assert set(post["responses"]) == {"200", "202", "400", "401", "403", "413", "415", "422", "429", "503"}
     forms = document["components"]["schemas"]
     assert forms["CallAnsweredForm"]["required"] == ["id", "type", "site", "interaction", "occurred_at", "data"]
     assert forms["ChatMessageForm"]["additionalProperties"] is False

@@ -37,7 +37,7 @@ def test_consumers_read_what_adapters_posted(example: tuple[str, Json]) -> None:
     path, post = example
     form = read_form(path, body_of(post))
 
-    event = stamp(form, "acme", "pbx", None)
+    event = stamp(form, "acme", "pbx", "CN", None)
     read = read_event(event.to_bytes(), INTERACTION_MODELS)
 
     assert read == event
@@ -56,8 +56,8 @@ def test_consumers_read_what_adapters_posted(example: tuple[str, Json]) -> None:
 @given(posts())
 def test_the_same_post_is_the_same_event(example: tuple[str, Json]) -> None:
     path, post = example
-    one = stamp(read_form(path, body_of(post)), "acme", "pbx", None)
-    two = stamp(read_form(path, body_of(post)), "acme", "pbx", None)
+    one = stamp(read_form(path, body_of(post)), "acme", "pbx", "CN", None)
+    two = stamp(read_form(path, body_of(post)), "acme", "pbx", "CN", None)
     assert one.to_bytes() == two.to_bytes()
     assert body_hash(one) == body_hash(two)
 
@@ -65,7 +65,7 @@ def test_the_same_post_is_the_same_event(example: tuple[str, Json]) -> None:
 def an_event(account: str = "acme", **changes: object) -> tuple[str, bytes]:
     """Id and bytes of a chat message's event."""
     post = a_post(occurred_at="2026-11-23T09:30:00+08:00") | changes
-    event = stamp(read_form("chats", body_of(post)), account, "pbx", None)
+    event = stamp(read_form("chats", body_of(post)), account, "pbx", "CN", None)
     return str(event.id), event.to_bytes()
 
 
@@ -80,7 +80,7 @@ def test_an_id_means_something_only_within_account_site_and_type() -> None:
         an_event("other")[0],
         an_event(site="night")[0],
         an_event(id="e-2")[0],
-        str(stamp(read_form("chats", body_of(a_post("chat.ended"))), "acme", "pbx", None).id),
+        str(stamp(read_form("chats", body_of(a_post("chat.ended"))), "acme", "pbx", "CN", None).id),
     }
     assert len(ids) == 5
     assert an_event(interaction="i-2")[0] == an_event()[0]
@@ -92,14 +92,14 @@ def test_an_event_s_id_never_changes_between_versions() -> None:
 
 
 def test_a_message_without_words_has_the_reader_s_defaults() -> None:
-    event = stamp(read_form("chats", body_of(a_post(data=None))), "acme", None, None)
+    event = stamp(read_form("chats", body_of(a_post(data=None))), "acme", None, "CN", None)
     assert event.data == ChatMessage()
     assert b'"from":"contact"' in event.to_bytes()
 
 
 def test_an_empty_claim_is_no_claim() -> None:
     form = read_form("chats", body_of(a_post(contact={"external_id": "", "phone": "  ", "name": "王芳"})))
-    contact = stamp(form, "acme", None, None).data.contact
+    contact = stamp(form, "acme", None, "CN", None).data.contact
     assert contact is not None
     assert contact.model_dump(exclude_none=True) == {"name": "王芳"}
 
@@ -113,11 +113,11 @@ def test_the_largest_event_fits_into_a_record() -> None:
     for filler in ('"', "中", "\x01", "\x7f"):
         largest = body(filler * (room // len(body_of(filler)[1:-1])))
         assert len(largest) > MAX_EVENT_BYTES - 10
-        event = stamp(read_form("emails", largest), "a" * 64, "b" * 64, "c" * 55)
+        event = stamp(read_form("emails", largest), "a" * 64, "b" * 64, "CN", "c" * 55)
         assert len(event.to_bytes()) < MAX_RECORD_BYTES
 
 
 def test_time_is_kept_in_utc() -> None:
     form = read_form("chats", body_of(a_post(occurred_at="2026-11-23T09:30:00.5+08:00")))
-    time = stamp(form, "acme", None, None).time
+    time = stamp(form, "acme", None, "CN", None).time
     assert (time, time.tzinfo) == (datetime(2026, 11, 23, 1, 30, 0, 500_000, UTC), UTC)

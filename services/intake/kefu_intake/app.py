@@ -1,5 +1,6 @@
 """Wiring: settings, the directory, the producer, and the app that adapters talk to."""
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -7,14 +8,19 @@ from datetime import UTC, datetime
 from fastapi import FastAPI
 
 from kefu_common.directory_follower import DirectoryFollower
-from kefu_common.events.directory import ApiKey
 from kefu_common.http.app import create_app
 from kefu_common.http.auth import Authenticator
 from kefu_common.kafka.producer import EventProducer
+from kefu_common.objects import Objects
+from kefu_common.sealing import Sealer
 from kefu_common.service import Tasks
 from kefu_intake.api.accept import Acceptance
+from kefu_intake.api.documented import add_forms
+from kefu_intake.api.files import Files, Room
+from kefu_intake.api.limiter import Limiter
+from kefu_intake.api.mails import Mails
 from kefu_intake.api.routes import Intake, router
-from kefu_intake.api.schema import add_forms
+from kefu_intake.listener import MailListener
 from kefu_intake.publisher import Publisher
 from kefu_intake.settings import IntakeSettings
 
@@ -25,9 +31,11 @@ def build(settings: IntakeSettings) -> FastAPI:
     follower = DirectoryFollower(settings.kafka, settings.topic_prefix, client_id)
     producer = EventProducer(settings.kafka, client_id)
     publisher = Publisher(producer, settings.in_flight_events, settings.in_flight_bytes)
-
-    async def find_key(hash: str) -> tuple[str, ApiKey] | None:
-        return follower.directory.key_by_hash(hash)
+    files = Files(Objects(settings.objects))
+    acceptance = Acceptance(follower.directory, publisher, files, settings.topic_prefix, _now)
+    sealer = Sealer.of(settings.sealing_keys.get_secret_value())
+    mails = Mails(follower.directory, sealer, acceptance, files, _now)
+    listener = MailListener(follower, mails, settings.lmtp, settings.lmtp_connections) if settings.lmtp else None
 
     def not_ready() -> Sequence[str]:
         return [problem for problem in (follower.problem, publisher.problem) if problem is not None]
@@ -38,15 +46,29 @@ def build(settings: IntakeSettings) -> FastAPI:
         tasks = Tasks()
         tasks.start("directory", follower.run())
         tasks.start("kafka", publisher.stay_connected())
+        if listener is not None:
+            await listener.start()
         try:
             yield
         finally:
+            if listener is not None:
+                await listener.stop()
             await tasks.stop()
             await publisher.stop()
 
     app = create_app("Kefu intake", [router()], lifespan)
     add_forms(app)
-    app.state.authenticator = Authenticator(find_key, settings.operator_key.get_secret_value())
-    acceptance = Acceptance(follower.directory, publisher, settings.topic_prefix, lambda: datetime.now(UTC))
-    app.state.intake = Intake(acceptance, lambda: follower.problem)
+    app.state.authenticator = Authenticator(follower, settings)
+    app.state.intake = Intake(
+        acceptance,
+        mails,
+        files,
+        Room(settings.large_bytes),
+        Limiter(settings.replicas, time.monotonic),
+        lambda: follower.problem,
+    )
     return app
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -20,4 +20,4 @@ def serve(port: int) -> None:
     from kefu_intake.app import build
 
     settings = IntakeSettings()
-    sys.exit(serve_app("intake", build(settings), settings, port))
+    sys.exit(serve_app("intake", build(settings), settings, port, settings.drain_s))

@@ -15,9 +15,12 @@ from kefu_common.http.auth import Principal
 from kefu_common.http.problems import BadRequest, Invalid, PayloadTooLarge, Problem, Unavailable
 from kefu_common.kafka.producer import Outgoing
 from kefu_common.kafka.topics import INTERACTIONS
+from kefu_common.mail_tags import ticket_of_interaction
 from kefu_common.telemetry import metrics, tracing
 from kefu_intake.api import body as bodies
-from kefu_intake.domain.forms import Form, FormInvalid, NotJson, read_form, read_json, take_form
+from kefu_intake.api.files import Files
+from kefu_intake.domain.forms import SCOPES, Form, FormInvalid, NotJson, read_form, read_json, take_form
+from kefu_intake.domain.long_bodies import is_long
 from kefu_intake.domain.stamping import out_of_time, record_key, stamp
 from kefu_intake.publisher import Fate, Publisher
 
@@ -56,19 +59,36 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Long:
+    """A checked e-mail whose bodies belong into the object store first."""
+
+    form: Form
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """An array whose events were checked and stamped, and the span in which they are published."""
 
+    who: Principal
     span: Span | None
-    items: list[Ready | Refused]
+    context: str | None
+    items: list[Ready | Long | Refused]
 
 
 class Acceptance:
     """What happens to a post after its body was read."""
 
-    def __init__(self, directory: Directory, publisher: Publisher, prefix: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        publisher: Publisher,
+        files: Files,
+        prefix: str,
+        now: Callable[[], datetime],
+    ) -> None:
         self._directory = directory
         self._publisher = publisher
+        self._files = files
         self._topic = prefix + INTERACTIONS.name
         self._now = now
 
@@ -85,6 +105,21 @@ class Acceptance:
         except FormInvalid as error:
             raise Invalid(error.complaints) from None
         self._check(form, who)
+        return await self.form(form, who, context)
+
+    async def item(self, path: str, item: object, who: Principal, context: str | None) -> Accepted:
+        """The same for JSON that was put together already. Raises `Problem`."""
+        try:
+            form = take_form(path, item)
+        except FormInvalid as error:
+            raise Invalid(error.complaints) from None
+        self._check(form, who)
+        return await self.form(form, who, context)
+
+    async def form(self, form: Form, who: Principal, context: str | None) -> Accepted:
+        """Publish one event that was checked. Raises `Problem`."""
+        if is_long(form):
+            form = await self._files.lay_aside(form, who.account)
         span = self._span(who, context, 1)
         with tracing.in_context(span):
             ready = self._ready(form, who, tracing.traceparent_of(span) if span is not None else context)
@@ -102,18 +137,27 @@ class Acceptance:
         items, oversized = _items(body)
         span = self._span(who, context, len(items))
         parent = tracing.traceparent_of(span) if span is not None else context
-        return Judged(span, [self._judge(path, item, n in oversized, who, parent) for n, item in enumerate(items)])
+        judged = [self._judge(path, item, n in oversized, who, parent) for n, item in enumerate(items)]
+        return Judged(who, span, parent, judged)
 
     async def many(self, judged: Judged) -> list[Accepted | Refused]:
         """Publish what may be accepted of an array; the answers are in order."""
         with tracing.in_context(judged.span):
-            good = [item for item in judged.items if isinstance(item, Ready)]
+            items = [await self._laid_aside(i, judged) if isinstance(i, Long) else i for i in judged.items]
+            good = [item for item in items if isinstance(item, Ready)]
             results = iter(await self._publish(good, judged.span))
-        return [next(results) if isinstance(item, Ready) else item for item in judged.items]
+        return [next(results) if isinstance(item, Ready) else item for item in items]
+
+    async def _laid_aside(self, long: Long, judged: Judged) -> Ready | Refused:
+        try:
+            form = await self._files.lay_aside(long.form, judged.who.account)
+        except Problem as problem:
+            return Refused(long.form["id"], problem)
+        return self._ready(form, judged.who, judged.context)
 
     def _judge(
         self, path: str, item: object, is_oversized: bool, who: Principal, context: str | None
-    ) -> Ready | Refused:
+    ) -> Ready | Long | Refused:
         try:
             if is_oversized:
                 raise PayloadTooLarge(bodies.EVENT_TOO_LARGE)
@@ -123,19 +167,23 @@ class Acceptance:
             return Refused(_id_of(item), Invalid(error.complaints))
         except Problem as problem:
             return Refused(_id_of(item), problem)
-        return self._ready(form, who, context)
+        return Long(form) if is_long(form) else self._ready(form, who, context)
 
     def _check(self, form: Form, who: Principal) -> None:
         site = form["site"]
+        who.need(SCOPES[form["type"]])
         who.need_site(site)
         found = [complaint] if (complaint := out_of_time(form["occurred_at"], self._now())) else []
         if self._directory.get(who.account, "site", Site, site) is None:
             found.append(("site", "the directory has no such site"))
+        if ticket_of_interaction(form["interaction"]) is not None:
+            found.append(("interaction", "ticket- and a UUID name a ticket's own e-mails: expected another id"))
         if found:
             raise Invalid(found)
 
     def _ready(self, form: Form, who: Principal, context: str | None) -> Ready:
-        event = stamp(form, who.account, who.adapter, context)
+        site = self._directory.get(who.account, "site", Site, form["site"])
+        event = stamp(form, who.account, who.adapter, "CN" if site is None else site.region, context)
         headers = (_CONTENT_TYPE_HEADER, ("traceparent", context.encode())) if context else (_CONTENT_TYPE_HEADER,)
         record = Outgoing(self._topic, record_key(event), event.to_bytes(), headers)
         return Ready(Accepted(form["id"], event.subject, event.id), event.type, record)

@@ -25,10 +25,15 @@ PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "chats": ("chat.started", "chat.message", "chat.ended"),
     "emails": ("email.received",),
     "messages": ("message.left",),
+    "visits": ("visit.seen",),
     "ratings": ("rating.given",),
     "outcomes": ("instruction.done", "instruction.failed", "instruction.delivered", "instruction.read"),
 }
 """The types that each path takes, without Kefu's prefix."""
+CLOUD_EVENTS: Final = "events"
+"""The path that takes all of them, as CloudEvents."""
+SCOPES: Final[Mapping[str, str]] = {type: f"{path}:write" for path, types in PATHS.items() for type in types}
+"""What a key needs for each type."""
 
 
 class Form(TypedDict):
@@ -41,8 +46,8 @@ class Form(TypedDict):
     occurred_at: datetime
     source: NotRequired[str | None]
     category: NotRequired[str | None]
-    contact: NotRequired[dict[str, str | None] | None]
-    data: NotRequired[dict[str, object] | None]
+    contact: NotRequired[Mapping[str, str | None] | None]
+    data: NotRequired[Mapping[str, object] | None]
 
 
 class NotJson(Exception):
@@ -73,33 +78,66 @@ _Instant = Annotated[
 _COMMON: Final = frozenset(InteractionData.model_fields)
 
 
+def _data(type: str) -> tuple[Any, bool]:
+    """The twin of a type's data without what all types say, and whether it is required."""
+    model = INTERACTION_MODELS[TYPE_PREFIX + type]
+    needed = any(f.is_required() for name, f in model.model_fields.items() if name not in _COMMON)
+    return twins.twin(model, without=_COMMON), needed
+
+
+def _common() -> dict[str, Any]:
+    return {name: twins.strict_field(name, info) for name, info in InteractionData.model_fields.items()}
+
+
 def _form(type: str) -> Any:
     model = INTERACTION_MODELS[TYPE_PREFIX + type]
-    data = twins.twin(model, without=_COMMON)
-    needs_data = any(f.is_required() for name, f in model.model_fields.items() if name not in _COMMON)
-    common = {name: twins.strict_field(name, info) for name, info in InteractionData.model_fields.items()}
+    data, is_needed = _data(type)
     fields = {
         "id": limits.Id,
         "type": Literal[type],
         "site": limits.Id,
         "interaction": limits.Id,
         "occurred_at": _Instant,
-        **common,
-        "data": data if needs_data else NotRequired[data | None],
+        **_common(),
+        "data": data if is_needed else NotRequired[data | None],
     }
     return twins.typed_dict(f"{model.__name__}Form", model.__doc__, fields)
 
 
-def _adapter(types: tuple[str, ...]) -> TypeAdapter[Form]:
-    forms = tuple(_form(type) for type in types)
+def _cloud_event(type: str) -> Any:
+    """The same as a CloudEvent; what all types say is in its data."""
+    model = INTERACTION_MODELS[TYPE_PREFIX + type]
+    own, is_needed = _data(type)
+    data = twins.typed_dict(f"{model.__name__}Data", model.__doc__, {**_common(), **own.__annotations__})
+    fields = {
+        "specversion": Literal["1.0"],
+        "id": limits.Id,
+        "type": Literal[TYPE_PREFIX + type],
+        "source": limits.SiteSource,
+        "subject": limits.Id,
+        "time": _Instant,
+        "datacontenttype": NotRequired[Literal["application/json"] | None],
+        "data": data if is_needed else NotRequired[data | None],
+    }
+    return twins.typed_dict(f"{model.__name__}CloudEvent", model.__doc__, fields, twins.OPEN)
+
+
+def _adapter(forms: tuple[Any, ...]) -> TypeAdapter[Any]:
     any_form: Any = forms[0]
     if len(forms) > 1:
         any_form = Annotated[Union[forms], Field(discriminator="type")]  # noqa: UP007 - made from a tuple
     return TypeAdapter(any_form)
 
 
-ADAPTERS: Final[Mapping[str, TypeAdapter[Form]]] = {path: _adapter(types) for path, types in PATHS.items()}
+ADAPTERS: Final[Mapping[str, TypeAdapter[Any]]] = {
+    **{path: _adapter(tuple(map(_form, types))) for path, types in PATHS.items()},
+    CLOUD_EVENTS: _adapter(tuple(map(_cloud_event, SCOPES))),
+}
 """What checks the events of each path, in one pass over the bytes."""
+_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
+    **PATHS,
+    CLOUD_EVENTS: tuple(TYPE_PREFIX + type for type in SCOPES),
+}
 
 
 def read_json(body: bytes | bytearray) -> object:
@@ -118,27 +156,46 @@ def read_json(body: bytes | bytearray) -> object:
 def read_form(path: str, body: bytes | bytearray) -> Form:
     """One event from the bytes that were posted. Raises `NotJson` or `FormInvalid`."""
     try:
-        return ADAPTERS[path].validate_json(body)
+        return _taken(path, ADAPTERS[path].validate_json(body))
     except ValidationError as error:
         # Broken JSON is told apart only here, so that good events are parsed once.
         raise FormInvalid(_complaints(path, error, read_json(body))) from None
 
 
 def take_form(path: str, item: object) -> Form:
-    """One event from an item of an array that was parsed already. Raises `FormInvalid`."""
+    """One event from JSON that was parsed already. Raises `FormInvalid`."""
     try:
-        return ADAPTERS[path].validate_python(item)
+        return _taken(path, ADAPTERS[path].validate_python(item))
     except ValidationError as error:
         raise FormInvalid(_complaints(path, error, item)) from None
 
 
+def _taken(path: str, valid: Any) -> Form:
+    if path != CLOUD_EVENTS:
+        form: Form = valid
+        return form
+    data = dict(valid.get("data") or {})
+    return {
+        "id": valid["id"],
+        "type": valid["type"].removeprefix(TYPE_PREFIX),
+        "site": valid["source"].removeprefix("/sites/"),
+        "interaction": valid["subject"],
+        "occurred_at": valid["time"],
+        "source": data.pop("source", None),
+        "category": data.pop("category", None),
+        "contact": data.pop("contact", None),
+        "data": data,
+    }
+
+
 def _complaints(path: str, error: ValidationError, body: object) -> list[Complaint]:
     """All that is wrong; with a wrong type also what is wrong beside `data`, which is the same for every type."""
-    found = complaints(error, body, PATHS[path])
+    types = _TYPES[path]
+    found = complaints(error, body, types)
     if not isinstance(body, dict) or [where for where, _ in found] != ["type"]:
         return found
     try:
-        ADAPTERS[path].validate_python({**body, "type": PATHS[path][0]})
+        ADAPTERS[path].validate_python({**body, "type": types[0]})
     except ValidationError as beside:
-        found += [c for c in complaints(beside, body, PATHS[path]) if c[0].partition(".")[0] != "data"]
+        found += [c for c in complaints(beside, body, types) if c[0].partition(".")[0] != "data"]
     return found

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import StringConstraints
 
+from kefu_common.attachments import REF
 from kefu_common.given import NO_NUL
 
 NO_CONTROL: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
@@ -15,9 +16,14 @@ RFC_3339: Final = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
 
+SITE_SOURCE: Final = r"^/sites/[^\x00-\x1f\x7f-\x9f]+$"
+"""A CloudEvent's `source`."""
+
 EXPECTED: Final = {
     NO_NUL: "expected a text without NUL characters",
     NO_CONTROL: "expected a text without control characters",
+    REF: "expected a reference from POST /v1/attachments",
+    SITE_SOURCE: "expected /sites/ and the site's id",
     RFC_3339: "expected a date and time with a time zone, such as 2026-11-23T09:30:00+08:00",
 }
 """What to tell the caller when a pattern does not match."""
@@ -27,6 +33,8 @@ KIB: Final = 1024
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_CONTROL)]
 MaybeId = Annotated[str, StringConstraints(max_length=200, pattern=NO_CONTROL)]
 """An id that adapters also send empty when they know none."""
+SiteSource = Annotated[str, StringConstraints(max_length=207, pattern=SITE_SOURCE)]
+Ref = Annotated[str, StringConstraints(max_length=200, pattern=REF)]
 Name = Annotated[str, StringConstraints(max_length=200, pattern=NO_NUL)]
 Address = Annotated[str, StringConstraints(max_length=320, pattern=NO_NUL)]
 """A phone number or an e-mail address."""
@@ -39,7 +47,7 @@ HeaderValue = Annotated[str, StringConstraints(max_length=64 * KIB, pattern=NO_N
 TEXTS: Final[dict[str, Any]] = {
     "agent": Id,
     "instruction": Id,
-    "ref": Id,
+    "ref": Ref,
     "external_id": MaybeId,
     "by": Name,
     "category": Name,
@@ -54,6 +62,7 @@ TEXTS: Final[dict[str, Any]] = {
     "reason": Line,
     "subject": Line,
     "page": Link,
+    "referrer": Link,
     "recording": Link,
     "comment": Text,
     "text": Text,

@@ -12,24 +12,31 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
+from kefu_common.events.interactions import STAMPED
 from kefu_intake.domain import limits
 
 STRICT: Final = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+OPEN: Final = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+"""For what may carry more than we know: a CloudEvent's extension attributes."""
 
 _make_typed_dict: Any = TypedDict  # the names come from a loop, which the type checker does not allow
 
 
-def typed_dict(name: str, doc: str | None, fields: dict[str, Any]) -> Any:
+def typed_dict(name: str, doc: str | None, fields: dict[str, Any], config: ConfigDict = STRICT) -> Any:
     """A strict `TypedDict` with these fields by their wire names."""
     made = _make_typed_dict(name, fields)
-    made.__pydantic_config__ = STRICT
+    made.__pydantic_config__ = config
     made.__doc__ = doc
     return made
 
 
 def twin(model: type[BaseModel], *, without: frozenset[str] = frozenset()) -> Any:
-    """The strict twin of a reader's model, leaving out the fields named in `without`."""
-    fields = {info.alias or name: info for name, info in model.model_fields.items() if name not in without}
+    """The strict twin of a reader's model, leaving out the fields named in `without` and those that intake stamps."""
+    fields = {
+        info.alias or name: info
+        for name, info in model.model_fields.items()
+        if name not in without and STAMPED not in info.metadata
+    }
     return typed_dict(model.__name__, model.__doc__, {wire: strict_field(wire, info) for wire, info in fields.items()})
 
 
