@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from cryptography.fernet import Fernet
+
 from kefu_local.folder import write_json
 
 SERVICES_WITH_DATABASE = ("routing", "notifications", "reporting")
@@ -16,6 +18,8 @@ class Credentials:
     operator: str
     postgres: Mapping[str, str]
     """Passwords by service name, and `admin`."""
+    sealing: str = ""
+    """The Fernet key that seals secrets in the directory."""
     admin: str | None = None
     adapter: str | None = None
     demo_complete: bool = False
@@ -29,10 +33,12 @@ class CredentialsFile:
     def load(self) -> Credentials:
         """What is kept, or fresh ones, which are kept from then on."""
         if self._path.exists():
-            return Credentials(**json.loads(self._path.read_text(encoding="utf-8")))
+            known = Credentials(**json.loads(self._path.read_text(encoding="utf-8")))
+            return known if known.sealing else self._write(replace(known, sealing=_sealing_key()))
         fresh = Credentials(
             operator=secrets.token_urlsafe(32),
             postgres={name: secrets.token_urlsafe(24) for name in ("admin", *SERVICES_WITH_DATABASE)},
+            sealing=_sealing_key(),
         )
         self._write(fresh)
         return fresh
@@ -49,3 +55,7 @@ class CredentialsFile:
     def _write(self, credentials: Credentials) -> Credentials:
         write_json(self._path, asdict(credentials))
         return credentials
+
+
+def _sealing_key() -> str:
+    return Fernet.generate_key().decode()

@@ -17,6 +17,10 @@ SITES: list[Body] = [
     {"id": "shop", "name": "网店", "time_zone": "Asia/Shanghai", "calendar": None},
     {"id": "night", "name": "夜间", "time_zone": "Asia/Shanghai", "calendar": "never"},
 ]
+ADDRESSES: list[Body] = [
+    {"id": "service", "address": "service@shop.example", "site": "shop"},
+    {"id": "night", "address": "service@night.example", "site": "night"},
+]
 GROUPS = {"pre-sale": ("售前", range(1, 5)), "after-sale": ("售后", range(5, 9)), "complaints": ("投诉", range(9, 13))}
 TEXTS = {
     "offline": "现在无人值班，请留言并留下联系方式。",
@@ -34,7 +38,7 @@ ADAPTER_KEY: Body = {
     "id": "adapter",
     "adapter": "demo",
     "scopes": [
-        *(f"{what}:write" for what in ("calls", "chats", "emails", "messages", "ratings", "outcomes")),
+        *(f"{what}:write" for what in ("calls", "chats", "emails", "messages", "visits", "ratings", "outcomes")),
         "outbound:read",
     ],
     "sites": ["shop", "night"],
@@ -116,7 +120,14 @@ async def wait_in_force(services: Mapping[str, str], keys: Credentials) -> None:
 
 
 async def _fill(client: httpx.AsyncClient, routing_url: str, admin_key: str) -> None:
-    things = {"calendars": CALENDARS, "sites": SITES, "agents": agents(), "groups": groups(), "plans": plans()}
+    things = {
+        "calendars": CALENDARS,
+        "sites": SITES,
+        "addresses": ADDRESSES,
+        "agents": agents(),
+        "groups": groups(),
+        "plans": plans(),
+    }
     for kind, bodies in things.items():
         for body in bodies:
             await _post(client, f"{routing_url}/v1/{kind}", admin_key, body)

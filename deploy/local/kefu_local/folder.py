@@ -30,6 +30,11 @@ class Folder:
         return self.root / "postgres"
 
     @property
+    def objects(self) -> Path:
+        """Attachments and long bodies."""
+        return self.root / "objects"
+
+    @property
     def postgres_file(self) -> Path:
         """Names where the data and the binaries of Postgres lie, which as root may be elsewhere."""
         return self.root / "postgres.json"

@@ -53,6 +53,10 @@ class Ports:
         return self.base + 7
 
     @property
+    def lmtp(self) -> int:
+        return self.base + 24
+
+    @property
     def smtp(self) -> int:
         return self.base + 25
 
@@ -80,6 +84,7 @@ class Ports:
             "notifications",
             "reporting",
             "sink",
+            "lmtp",
             "smtp",
             "postgres",
             "kafka",

@@ -19,7 +19,7 @@ SERVICES = ("intake", *SERVICES_WITH_DATABASE)
 INFRASTRUCTURE, ASIDE, BEHIND, IN_FRONT = range(4)
 """Layers: intake is stopped first, so that nothing new is accepted while the rest finishes."""
 MAIL_FROM = "Kefu <kefu@kefu.example>"
-OURS = ("KEFU_KAFKA", "KEFU_POSTGRES", "KEFU_SMTP", "KEFU_SMS_URL", "OTEL_")
+OURS = ("KEFU_KAFKA", "KEFU_POSTGRES", "KEFU_SMTP", "KEFU_SMS_URL", "KEFU_OBJECTS", "OTEL_")
 """Settings of the caller's shell that would lead a service elsewhere."""
 
 
@@ -30,6 +30,7 @@ class Surroundings:
     folder: Folder
     ports: Ports
     operator_key: str
+    sealing_key: str
     dsns: Mapping[str, str]
     viewer: bool
     topic_prefix: str = ""
@@ -61,6 +62,9 @@ def service_env(name: str, around: Surroundings) -> dict[str, str]:
     env = {
         **common_env(around),
         "KEFU_OPERATOR_KEY": around.operator_key,
+        "KEFU_SEALING_KEYS": around.sealing_key,
+        "KEFU_OBJECTS": str(around.folder.objects),
+        "KEFU_LMTP": f"{HOST}:{around.ports.lmtp}",
         "KEFU_SLOT": "0",
         "KEFU_SMTP": f"{HOST}:{around.ports.smtp}",
         "KEFU_SMS_URL": f"{around.url('sink')}/sms",

@@ -49,6 +49,8 @@ class StackFile(TypedDict):
     kafka: str
     postgres: dict[str, str]
     smtp: str
+    lmtp: str
+    """Where mail for the demo account's addresses can be delivered."""
     keys: dict[str, str]
     pids: dict[str, int]
 
@@ -136,6 +138,7 @@ class Stack:
             "kafka": self._around.kafka,
             "postgres": {"admin": self._postgres.dsn(DATABASE), **self._around.dsns},
             "smtp": f"{HOST}:{self.ports.smtp}",
+            "lmtp": f"{HOST}:{self.ports.lmtp}",
             "keys": {name: key for name, key in keys.items() if key is not None},
             "pids": {child.spec.name: child.pid for child in self.supervisor.children if child.pid is not None},
         }
@@ -172,6 +175,7 @@ class Stack:
             folder=folder,
             ports=ports,
             operator_key=credentials.operator,
+            sealing_key=credentials.sealing,
             dsns=service_dsns(self._postgres.dsn(), DATABASE, credentials.postgres),
             viewer=self._viewer,
             topic_prefix=self._topic_prefix,
