@@ -1,0 +1,1 @@
+"""The contract kit: it plays Kefu to an adapter, and says what was wrong."""
