@@ -42,11 +42,11 @@ def cleaned(text: str) -> str:
 
 def decode_header(raw: str) -> str:
     """A header's value as one line. `raw` holds bytes beyond ASCII as surrogates, as the parser leaves them."""
-    text = "".join(_words(to_bytes(raw)))
+    text = "".join(_words(_to_bytes(raw)))
     return _SURROGATE.sub("\ufffd", _CONTROLS.sub(" ", text)).strip()
 
 
-def to_bytes(raw: str) -> bytes:
+def _to_bytes(raw: str) -> bytes:
     """The bytes of what the parser read as ASCII with surrogates."""
     return raw.encode("utf-8", "surrogateescape")
 

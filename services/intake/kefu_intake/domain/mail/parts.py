@@ -8,7 +8,7 @@ from typing import Final
 
 from kefu_intake.domain.content_types import type_of
 from kefu_intake.domain.mail import tnef
-from kefu_intake.domain.mail.decoding import decode_header, decode_text, to_bytes
+from kefu_intake.domain.mail.decoding import decode_header, decode_text
 
 MOST_PARTS: Final = 1000
 DEEPEST: Final = 50
@@ -58,11 +58,16 @@ def _leaves(mail: "Message[str, str]") -> Iterator["Message[str, str]"]:
             raise TooMany(f"expected at most {MOST_PARTS:,} parts")
         if depth > DEEPEST:
             raise TooMany(f"expected parts nested at most {DEEPEST} deep")
-        below = part.get_payload()
-        if isinstance(below, list) and part.get_content_maintype() == "multipart":
-            waiting += [(each, depth + 1) for each in reversed(below) if isinstance(each, Message)]
+        if part.get_content_maintype() == "multipart" and part.is_multipart():
+            waiting += [(each, depth + 1) for each in reversed(_below(part))]
         else:
             yield part
+
+
+def _below(part: "Message[str, str]") -> list["Message[str, str]"]:
+    """The messages of which it consists. What holds none is not asked: it would be decoded by whatever it names."""
+    found = part.get_payload() if part.is_multipart() else []
+    return [each for each in found if isinstance(each, Message)] if isinstance(found, list) else []
 
 
 def _take(part: "Message[str, str]", found: Contents) -> None:
@@ -70,6 +75,8 @@ def _take(part: "Message[str, str]", found: Contents) -> None:
     name = _name_of(part)
     is_attached = _disposition(part) == "attachment" or name is not None
     content = _content(part)
+    if part.get_content_maintype() == "multipart":
+        type = "text/plain"  # without the boundary that it names it has no parts: what is there is its text
     if type in ("text/plain", "text/html") and not is_attached:
         charset = part.get_param("charset")
         text = decode_text(content, None if charset is None else _plain(charset))
@@ -123,22 +130,21 @@ def _disposition(part: "Message[str, str]") -> str:
 
 def _inner_name(part: "Message[str, str]") -> str | None:
     """A forwarded mail is named after its subject."""
-    below = part.get_payload()
-    if not isinstance(below, list) or not below or not isinstance(below[0], Message):
+    below = _below(part)
+    if not below:
         return None
     subject = decode_header(below[0].get("Subject", "")).replace("/", "_")[: _NAME - 4]
     return f"{subject}.eml" if subject else None
 
 
 def _content(part: "Message[str, str]") -> bytes:
-    below = part.get_payload()
-    if isinstance(below, list):  # a mail in the mail, or a report's fields
-        return b"\n".join(_whole(each) for each in below if isinstance(each, Message))
+    if part.is_multipart():  # a mail in the mail, or a report's fields
+        return b"\n".join(map(_whole, _below(part)))
     try:
         decoded = part.get_payload(decode=True)
     except _BROKEN:
-        decoded = None
-    return decoded if isinstance(decoded, bytes) else to_bytes(str(below or ""))
+        return b""
+    return decoded if isinstance(decoded, bytes) else b""
 
 
 def _whole(message: "Message[str, str]") -> bytes:

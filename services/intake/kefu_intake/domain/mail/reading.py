@@ -42,7 +42,7 @@ _ID: Final = re.compile(rf"<\s*([^<>\s]{{1,{_LONGEST_ID}}})\s*>")
 _BARE_ID: Final = re.compile(rf"[^<>\s,;()]{{1,{_LONGEST_ID}}}")
 _ADDRESS: Final = re.compile(r"[^\s<>,;:\"()\[\]]{1,64}@[^\s<>,;:\"()\[\]]{1,255}")
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n|\r\r")
-_HEADER: Final = re.compile(rb"^[!-9;-~]+[ \t]*:", re.MULTILINE)
+_HEADER: Final = re.compile(rb"^[A-Za-z][A-Za-z0-9._-]*[ \t]*:", re.MULTILINE)
 _BROKEN: Final = (AttributeError, LookupError, TypeError, ValueError)
 
 

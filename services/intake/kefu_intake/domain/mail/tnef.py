@@ -1,7 +1,6 @@
 """What Outlook packs into winmail.dat (TNEF): the files that were attached, and at times the text itself."""
 
 import logging
-import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,18 +10,6 @@ from kefu_intake.domain.mail.decoding import cleaned, decode_text
 
 TYPES: Final = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 _SIGNATURE: Final = b"\x78\x9f\x3e\x22"
-_BROKEN: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NotImplementedError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-"""What the library raises for packages that are none; it promises nothing."""
 _MOST_FILES: Final = 100
 
 # It logs names of files.
@@ -49,8 +36,10 @@ def unpack(content: bytes) -> Package | None:
             (cleaned(str(each.long_filename() or each.name or "")), bytes(each.data or b""))
             for each in read.attachments
         ]
+        if not all(name and file for name, file in files):
+            return None
         return Package(_text(read.body), _text(read.htmlbody), files[:_MOST_FILES])
-    except _BROKEN:
+    except Exception:  # noqa: BLE001 - the library raises whatever broken bytes lead it to, an unbound name included
         return None
 
 
