@@ -58,6 +58,8 @@ def _message(error: ErrorDetails) -> str:
             return "required"
         case "string_pattern_mismatch":
             return limits.EXPECTED[error["ctx"]["pattern"]]
+        case "none_required":
+            return "expected JSON in data instead"
         case "dict_type" | "model_attributes_type":
             return "expected an object"
         case _:

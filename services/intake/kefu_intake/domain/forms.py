@@ -118,6 +118,7 @@ def _cloud_event(type: str) -> Any:
         "time": _Instant,
         "datacontenttype": NotRequired[Literal["application/json"] | None],
         "data": data if is_needed else NotRequired[data | None],
+        "data_base64": NotRequired[None],
     }
     return twins.typed_dict(f"{model.__name__}CloudEvent", model.__doc__, fields, twins.OPEN)
 
