@@ -36,7 +36,13 @@ async def post(intake: Intake, body: object, kind: str = ONE, **headers: str) ->
 @pytest.mark.parametrize("kind", [ONE, PLAIN])
 async def test_a_cloud_event_is_the_same_event_as_the_simple_form(intake: Intake, kind: str) -> None:
     at = datetime.now(UTC).isoformat()
-    simple: Json = {"id": "ce-1", "type": "chat.message", "site": "shop", "interaction": f"ce {kind}", "occurred_at": at}
+    simple: Json = {
+        "id": "ce-1",
+        "type": "chat.message",
+        "site": "shop",
+        "interaction": f"ce {kind}",
+        "occurred_at": at,
+    }
     simple |= {"source": "app", "contact": {"name": "王芳"}, "data": {"text": "烤箱坏了"}}
     first = await intake.post("chats", simple)
     second = await post(intake, a_cloud_event(id="ce-1", subject=f"ce {kind}", time=at), kind)

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, datetime
+from email.utils import formatdate
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -51,7 +52,11 @@ async def test_each_mail_gets_its_answer_over_http(intake: Intake, case: Case) -
 
 
 async def test_a_mail_s_files_are_stored_and_described(intake: Intake) -> None:
-    raw = multi(plain("见附件"), attached(b"filename=a.png"), lines=(b"Subject: files", b"In-Reply-To: <files@x>"))
+    raw = multi(
+        plain("见附件"),
+        attached(b"filename=a.png"),
+        lines=(b"Subject: files", b"In-Reply-To: <files@x>", f"Date: {formatdate()}".encode()),
+    )
     accepted = (await post_mail(intake, raw)).json()
     assert (await post_mail(intake, b"Received: x\r\n" + raw)).json() == accepted
     received = await the_mail(intake, accepted["interaction"])
@@ -166,7 +171,7 @@ async def test_an_upload_is_typed_by_its_content_and_stored_once(intake: Intake)
         (bytes(30 * 2**20 + 1), "", {}, 413),
         (bytes(30 * 2**20), "", {}, 201),
     ],
-    ids=str,
+    ids=["empty", "empty name", "unknown parameter", "compressed", "unknown key", "over 30 MiB", "30 MiB"],
 )
 async def test_what_cannot_be_a_file_is_told(
     intake: Intake, content: bytes, query: str, headers: dict[str, str], status: int
