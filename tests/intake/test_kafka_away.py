@@ -1,11 +1,9 @@
 """What intake answers while Kafka is away, and that it loses nothing which it had accepted."""
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -13,58 +11,19 @@ import pytest
 
 from kefu_common.events.envelope import read_event
 from kefu_common.events.interactions import INTERACTION_MODELS
-from kefu_common.kafka.topics import create_all
-from kefu_local.kafka import KafkaConfig, KafkaServer
-from kefu_local.supervisor import Supervisor
-from tests.conftest import free_port_base
+from tests.intake.broker import Broker, a_broker
 from tests.intake.building import a_post
 from tests.intake.conftest import seed
 from tests.intake.running import Intake, running_intake, until
-from tests.processes import freeze
 
 BACK_WITHIN_S = 60.0
 AT_ONCE_S = 1.0
 
 
-@dataclass(frozen=True)
-class Broker:
-    """A Kafka of our own, which may be harmed."""
-
-    server: KafkaServer
-    supervisor: Supervisor
-
-    async def start(self) -> None:
-        """Start it and make the topics."""
-        await self.supervisor.start(self.server.spec())
-        await self.supervisor.wait_ready("kafka-aside")
-        await create_all(self.server.address, partitions=3)
-
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
-        os.kill(self._pid, number)
-
-    async def freeze(self) -> None:
-        """Stop it: from now on it answers nobody."""
-        await freeze(self._pid)
-
-    @property
-    def _pid(self) -> int:
-        pid = self.supervisor.child("kafka-aside").pid
-        assert pid is not None
-        return pid
-
-
 @pytest.fixture(scope="module")
-async def broker(run_folder: Path) -> AsyncIterator[Broker]:
-    """Prepared, but not started."""
-    base = free_port_base()
-    config = KafkaConfig(
-        run_folder / "kafka-aside", base + 92, base + 93, run_folder / "kafka-aside.log", name="kafka-aside"
-    )
-    made = Broker(KafkaServer(config), Supervisor(say=lambda _line: None))
-    await made.server.prepare()
-    yield made
-    await made.supervisor.stop()
+async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Broker]:
+    async with a_broker(tmp_path_factory.mktemp("away")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
