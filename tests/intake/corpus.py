@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tests.intake.building import A_REF, a_post, body_of
 
-HUGE = "x" * (256 * 1024 + 1)
+HUGE = "x" * (64 * 1024 + 1)
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ CASES = [
     bad("data of another type", a_post(data={"agent": "a01"}), "data.agent"),
     bad("text is a number", a_post(data={"text": 5}), "data.text"),
     bad("text is a list", a_post(data={"text": ["a"]}), "data.text"),
-    bad("text over 256 KiB", a_post(data={"text": HUGE}), "data.text"),
-    good("text of 256 KiB", a_post(data={"text": HUGE[1:]})),
+    bad("text over 64 KiB", a_post(data={"text": HUGE}), "data.text"),
+    good("text of 64 KiB", a_post(data={"text": HUGE[1:]})),
     bad("from an agent", a_post(data={"text": "x", "from": "agent"}), "data.from"),
     bad("data is a list", a_post(data=[]), "data"),
     bad("data is a string", a_post(data="text"), "data"),

@@ -58,7 +58,7 @@ async def test_a_batch_is_answered_item_by_item(intake: Intake) -> None:
         a_cloud_event(id="b-3", source="shop"),
         a_cloud_event(id="b-4", type="chat.message"),
     ]
-    for kind in (BATCH, ONE):
+    for kind in (BATCH, PLAIN):
         answer = await post(intake, events, kind)
         assert answer.status_code == 200
         items = answer.json()["items"]
@@ -72,8 +72,9 @@ async def test_a_batch_is_answered_item_by_item(intake: Intake) -> None:
     assert [e.type for e in await intake.events("batch")][:2] == ["kefu.chat.message", "kefu.call.held"]
 
 
-async def test_a_batch_that_is_no_array_is_422(intake: Intake) -> None:
+async def test_a_batch_is_an_array_and_one_event_is_none(intake: Intake) -> None:
     assert (await post(intake, a_cloud_event(), BATCH)).status_code == 422
+    assert (await post(intake, [a_cloud_event()], ONE)).status_code == 422
 
 
 async def test_in_binary_mode_the_attributes_are_headers(intake: Intake) -> None:

@@ -9,6 +9,8 @@ from kefu_common.events.words import Auto
 
 STAMPED: Final = "stamped by intake"
 """Marks fields that intake fills in: no adapter may send them."""
+BODY: Final = "as long as an event may be"
+"""Marks texts that have no bound of their own."""
 Given = Annotated[dict[str, str] | None, STAMPED]
 """What the adapter sent, by the names of those fields that intake made uniform and that looked different before."""
 
@@ -106,8 +108,8 @@ class EmailReceived(InteractionData):
     """An e-mail of the thread that the interaction is."""
 
     subject: str | None = None
-    text: str | None = None
-    html: str | None = None
+    text: Annotated[str | None, BODY] = None
+    html: Annotated[str | None, BODY] = None
     headers: dict[str, str | list[str]] = Field(default_factory=dict)
     attachments: list[AttachmentRef] = Field(default_factory=list)
     """A text or HTML over 256 KiB is among them too, whole."""

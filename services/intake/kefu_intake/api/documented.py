@@ -19,6 +19,14 @@ _SCHEMAS, _DEFINITIONS = TypeAdapter.json_schemas(
     [(path, _MODE, adapter) for path, adapter in ADAPTERS.items()], ref_template=_TEMPLATE
 )
 _ERRORS: Final = (400, 401, 403, 413, 415, 422, 429, 503)
+_SECURITY: Final[dict[str, Any]] = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key of the account. A key that signs is not sent: the headers `Kefu-Key`, `Kefu-Timestamp`"
+        " and `Kefu-Signature` take its place.",
+    }
+}
 _FILE: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -80,7 +88,8 @@ def cloud_events() -> dict[str, Any]:
 def mail() -> dict[str, Any]:
     """The path that takes raw mails."""
     site = {"name": "site", "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}}
-    route = _route("post_mail", "Post an e-mail as it came", {"message/rfc822": _FILE})
+    content = {"message/rfc822": _FILE, "application/octet-stream": _FILE}
+    route = _route("post_mail", "Post an e-mail as it came", content)
     del route["responses"][200]
     route["openapi_extra"]["parameters"] = [site]
     return route
@@ -102,6 +111,8 @@ def add_forms(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = plain()
         document["components"]["schemas"] |= _DEFINITIONS["$defs"]
+        document["components"]["securitySchemes"] = _SECURITY
+        document["security"] = [{name: []} for name in _SECURITY]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -121,7 +132,9 @@ def _route(id: str, summary: str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _many(path: str) -> dict[str, Any]:
-    return {"type": "array", "items": _SCHEMAS[(path, _MODE)], "maxItems": MAX_ARRAY_EVENTS}
+    """An array is answered item by item: no item makes the whole array wrong, and its length is a matter of 413."""
+    what = f"At most {MAX_ARRAY_EVENTS:,} events and 8 MiB. Each item gets the answer that it would get alone."
+    return {"type": "array", "description": what, "items": {"anyOf": [_SCHEMAS[(path, _MODE)], {}]}}
 
 
 def _one_or_many(path: str) -> dict[str, Any]:

@@ -35,6 +35,8 @@ from kefu_intake.domain.forms import CLOUD_EVENTS, PATHS, NotJson, read_json
 
 _JSON: Final = "application/json"
 _STRUCTURED: Final = (b"application/cloudevents+json", b"application/cloudevents-batch+json", b"application/json")
+_MAILS: Final = (b"message/rfc822", b"application/octet-stream")
+"""Some HTTP clients know no other type for bytes."""
 _ATTRIBUTE: Final = b"ce-"
 _UPLOADERS: Final = ("chats:write", "emails:write")
 
@@ -126,8 +128,11 @@ async def _cloud_events(request: Request, intake: Intake, who: Principal) -> Res
         intake.limiter.count(who, 1)
         item = _binary(headers, body)
         return _accepted(await intake.acceptance.item(CLOUD_EVENTS, item, who, traceparent(request.scope)))
-    if media_type(request) == b"application/cloudevents-batch+json" and not is_array(body):
+    kind = media_type(request)
+    if kind == b"application/cloudevents-batch+json" and not is_array(body):
         raise Invalid([("", "expected an array, which a batch is")])
+    if kind == b"application/cloudevents+json" and is_array(body):
+        raise Invalid([("", "expected one event; a batch is sent as application/cloudevents-batch+json")])
     return await _taken(request, intake, who, CLOUD_EVENTS, body)
 
 
@@ -164,7 +169,7 @@ async def _mail(request: Request, intake: Intake, who: Principal) -> Response:
     site = _asked(request, "site")
     if site is None:
         raise Invalid([("site", "expected ?site= and the id of the site to which the mail came")])
-    if media_type(request) != b"message/rfc822":
+    if media_type(request) not in _MAILS:
         raise UnsupportedMediaType("send message/rfc822")
     async with intake.room.of(declared_length(request) or MAX_FILE_BYTES):
         raw = await read_file_body(request)

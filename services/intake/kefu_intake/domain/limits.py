@@ -40,9 +40,10 @@ Address = Annotated[str, StringConstraints(max_length=320, pattern=NO_NUL)]
 """A phone number or an e-mail address."""
 Line = Annotated[str, StringConstraints(max_length=2000, pattern=NO_NUL)]
 Link = Annotated[str, StringConstraints(max_length=8192, pattern=NO_NUL)]
-Text = Annotated[str, StringConstraints(max_length=256 * KIB, pattern=NO_NUL)]
-Html = Annotated[str, StringConstraints(max_length=1024 * KIB, pattern=NO_NUL)]
-HeaderValue = Annotated[str, StringConstraints(max_length=64 * KIB, pattern=NO_NUL)]
+Text = Annotated[str, StringConstraints(max_length=64 * KIB, pattern=NO_NUL)]
+"""However it is escaped, a text that is too long still fits into an event, and is told by its name."""
+Body = Annotated[str, StringConstraints(pattern=NO_NUL)]
+HeaderValue = Annotated[str, StringConstraints(max_length=16 * KIB, pattern=NO_NUL)]
 
 TEXTS: Final[dict[str, Any]] = {
     "agent": Id,
@@ -66,11 +67,12 @@ TEXTS: Final[dict[str, Any]] = {
     "recording": Link,
     "comment": Text,
     "text": Text,
-    "html": Html,
     "headers": HeaderValue,
 }
 """The kind of text that each field of an event holds, by the field's name on the wire."""
 
 MAX_ATTACHMENTS: Final = 100
 MAX_HEADERS: Final = 1000
+MAX_REPEATS: Final = 50
+"""The same header so many times."""
 MAX_SECONDS: Final = 366 * 86_400

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
-from kefu_common.events.interactions import STAMPED
+from kefu_common.events.interactions import BODY, STAMPED
 from kefu_intake.domain import limits
 
 STRICT: Final = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -43,7 +43,8 @@ def twin(model: type[BaseModel], *, without: frozenset[str] = frozenset()) -> An
 def strict_field(wire: str, info: FieldInfo) -> Any:
     """A field's strict annotation; null is as good as absent when the reader does not require it."""
     metadata = (*info.metadata, Field(description=info.description))
-    strict: Any = Annotated[(_strict(wire, info.annotation), *metadata)]
+    annotation = limits.Body if BODY in info.metadata else _strict(wire, info.annotation)
+    strict: Any = Annotated[(annotation, *metadata)]
     return strict if info.is_required() else NotRequired[strict | None]
 
 
@@ -58,7 +59,8 @@ def _strict(wire: str, annotation: Any) -> Any:
     if origin in (Union, UnionType):
         return Union[tuple(_strict(wire, each) for each in arguments)]  # noqa: UP007 - made from a tuple
     if origin is list:
-        many = Field(max_length=limits.MAX_ATTACHMENTS, fail_fast=True)
+        most = limits.MAX_REPEATS if arguments[0] is str else limits.MAX_ATTACHMENTS
+        many = Field(max_length=most, fail_fast=True)
         return Annotated[list[_strict(wire, arguments[0])], many]  # type: ignore[misc]
     if origin is dict:
         return Annotated[dict[limits.Name, _strict(wire, arguments[1])], Field(max_length=limits.MAX_HEADERS)]  # type: ignore[misc]
