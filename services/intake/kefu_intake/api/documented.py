@@ -23,8 +23,8 @@ _SECURITY: Final[dict[str, Any]] = {
     "key": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key of the account. A key that signs is not sent: the headers `Kefu-Key`, `Kefu-Timestamp`"
-        " and `Kefu-Signature` take its place.",
+        "description": "An API key of the account. One that signs is not sent: the headers `Kefu-Key`,"
+        " `Kefu-Timestamp` and `Kefu-Signature` take its place.",
     }
 }
 _FILE: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}
