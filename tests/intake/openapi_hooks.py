@@ -8,7 +8,7 @@ from schemathesis import Case, GenerationMode, HookContext
 
 
 @schemathesis.hook
-def map_case(_context: HookContext, case: Case) -> Case:
+def map_case(_context: HookContext, case: "Case[Any]") -> "Case[Any]":
     """Well-formed events are of a site that there is, and of now; those that are wrong on purpose stay so."""
     if case.meta is None or case.meta.generation.mode is GenerationMode.POSITIVE:
         case.body = [_real(each) for each in case.body] if isinstance(case.body, list) else _real(case.body)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -44,6 +44,8 @@ class Kefu:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         auth = None if signing is None else Signer(signing)
         limits = httpx.Limits(max_connections=connections)
+        self.repeats = 0
+        """How often something was sent again for want of a clear answer."""
         self._patience = patience
         self._intake = httpx.AsyncClient(
             base_url=intake, headers=headers, auth=auth, timeout=timeout_s, limits=limits, trust_env=False
@@ -64,7 +66,7 @@ class Kefu:
     async def post(self, event: Event, *, traceparent: str | None = None) -> Accepted:
         """Post one event, as often as it takes. Raises `Refused`, `GaveUp`."""
         headers = _JSON | ({"traceparent": traceparent} if traceparent else {})
-        answer = await send(self._intake, path_of(event), _bytes(event), headers, self._patience)
+        answer = await send(self._intake, path_of(event), _bytes(event), headers, self._patience, self._count)
         return _accepted(answer)
 
     async def post_many(self, events: Sequence[Event]) -> list[Accepted | Refused]:
@@ -95,7 +97,7 @@ class Kefu:
         """Store a file, to name its `ref` in an event. Raises `Refused`, `GaveUp`."""
         query = f"?{urlencode({'name': name})}" if name else ""
         headers = {"Content-Type": content_type}
-        answer = await send(self._intake, f"/v1/attachments{query}", content, headers, self._patience)
+        answer = await send(self._intake, f"/v1/attachments{query}", content, headers, self._patience, self._count)
         body = answer.json()
         return Attachment(body["ref"], body["type"], body["size"], body["sha256"])
 
@@ -103,14 +105,26 @@ class Kefu:
         """Post an e-mail as it came. Raises `Refused`, `GaveUp`."""
         headers = {"Content-Type": "message/rfc822"}
         path = f"/v1/emails/raw?{urlencode({'site': site})}"
-        return _accepted(await send(self._intake, path, raw, headers, self._patience))
+        return _accepted(await send(self._intake, path, raw, headers, self._patience, self._count))
 
-    async def follow(self, handle: Handler, marks: Marks | None = None, *, at_once: int = 100) -> None:
+    async def follow(
+        self,
+        handle: Handler,
+        marks: Marks | None = None,
+        *,
+        at_once: int = 100,
+        on_open: Callable[[], None] = lambda: None,
+    ) -> None:
         """Follow instructions until cancelled: `handle` does each and says what became of it.
 
+        `on_open` is called whenever the stream is open: without a mark, what was said before is not heard.
         See `following.follow` for what is promised.
         """
-        await follow(self._notifications, self.post, handle, marks or MemoryMarks(), self._patience, at_once=at_once)
+        kept = marks or MemoryMarks()
+        await follow(self._notifications, self.post, handle, kept, self._patience, at_once=at_once, on_open=on_open)
+
+    def _count(self) -> None:
+        self.repeats += 1
 
     async def _post_array(
         self,
@@ -126,7 +140,7 @@ class Kefu:
             body = b"[" + b",".join(content for _, content in waiting) + b"]"
             again_s = wait_s
             try:
-                answer = await send(self._intake, path, body, _JSON, self._patience)
+                answer = await send(self._intake, path, body, _JSON, self._patience, self._count)
             except Refused as refused:
                 # Of the array as a whole, such as a key that was revoked.
                 results.update({number: refused for number, _ in waiting})
@@ -150,6 +164,7 @@ class Kefu:
             if time.monotonic() + again_s > deadline:
                 break
             await asyncio.sleep(again_s)
+            self._count()
         raise GaveUp(f"{path}: {len(waiting)} events have no clear answer")
 
 

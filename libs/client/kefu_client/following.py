@@ -66,7 +66,14 @@ class _Progress:
 
 
 async def follow(
-    http: httpx.AsyncClient, post: Post, handle: Handler, marks: Marks, patience: Patience, *, at_once: int
+    http: httpx.AsyncClient,
+    post: Post,
+    handle: Handler,
+    marks: Marks,
+    patience: Patience,
+    *,
+    at_once: int,
+    on_open: Callable[[], None],
 ) -> None:
     """Follow until cancelled. `handle` is called for each instruction, those of one interaction one after the other.
 
@@ -89,7 +96,7 @@ async def follow(
             before = progress.mark
             asked_s = 0.0
             try:
-                await _read(http, progress, work)
+                await _read(http, progress, work, on_open)
             except (httpx.TransportError, SSEError) as error:
                 log.info("the stream of instructions ended: %s", type(error).__name__)
             except _NotNow as later:
@@ -191,7 +198,7 @@ class _Work:
             log.error("the outcome of %s was not taken: %s", instruction.type, error)
 
 
-async def _read(http: httpx.AsyncClient, progress: _Progress, work: _Work) -> None:
+async def _read(http: httpx.AsyncClient, progress: _Progress, work: _Work, on_open: Callable[[], None]) -> None:
     """One connection, to its end."""
     # What is in hand comes again, and is known; the mark alone says where to go on.
     headers = {} if progress.mark is None else {"Last-Event-ID": progress.mark}
@@ -207,6 +214,7 @@ async def _read(http: httpx.AsyncClient, progress: _Progress, work: _Work) -> No
         if not answer.is_success:
             await answer.aread()
             raise refusal(answer)
+        on_open()
         async for frame in source.aiter_sse():
             if not frame.id:
                 continue

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,9 +32,14 @@ class Patience:
 
 
 async def send(
-    http: httpx.AsyncClient, path: str, content: bytes, headers: Mapping[str, str], patience: Patience
+    http: httpx.AsyncClient,
+    path: str,
+    content: bytes,
+    headers: Mapping[str, str],
+    patience: Patience,
+    repeating: Callable[[], None],
 ) -> httpx.Response:
-    """Post the same bytes until they are answered for good; a success.
+    """Post the same bytes until they are answered for good; a success. `repeating` is called before each repetition.
 
     Raises:
         Refused: 4xx.
@@ -56,6 +61,7 @@ async def send(
         if time.monotonic() + wait_s > deadline:
             break
         await asyncio.sleep(wait_s)
+        repeating()
     raise GaveUp(f"{path} has not answered for {patience.give_up_after_s:g} s: {problem}")
 
 

@@ -8,21 +8,14 @@ from uuid import uuid4
 
 import httpx
 
+from kefu_client import Event, GaveUp, Kefu, Refused
+from kefu_client.sending import Patience
 from kefu_local.demo.tally import Tally
 from kefu_local.errors import LocalError
 from kefu_local.stack import StackFile
 
 Json = dict[str, Any]
 
-PATHS = {
-    "call": "calls",
-    "chat": "chats",
-    "email": "emails",
-    "message": "messages",
-    "rating": "ratings",
-    "instruction": "outcomes",
-}
-"""Where intake takes the types that begin so."""
 GIVE_UP_AFTER_S = 30.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
 AT_ONCE = 24
@@ -45,6 +38,13 @@ class Client:
         self.run = run
         self.tally = tally
         self.http = httpx.AsyncClient(timeout=10, trust_env=False, limits=httpx.Limits(max_connections=AT_ONCE + 4))
+        self.kefu = Kefu(
+            stack["services"]["intake"],
+            stack["services"]["notifications"],
+            stack["keys"]["adapter"],
+            patience=Patience(GIVE_UP_AFTER_S, FIRST_WAIT_S, LONGEST_WAIT_S),
+        )
+        """The adapter's side; everything else is an agent's desk, or looks from outside."""
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._urls = {**stack["services"], "sink": stack["sink"]}
         self._number = 0
@@ -58,14 +58,21 @@ class Client:
         self, type_: str, interaction: str, site: str = "shop", *, traceparent: str | None = None, **fields: Any
     ) -> None:
         """One event; returns when Kefu has answered for it. Raises KefuAway, KefuRefused."""
-        now = datetime.now(UTC).isoformat()
-        event = {"id": self.name("e"), "type": type_, "site": site, "interaction": interaction, "occurred_at": now}
-        event |= {name: value for name, value in fields.items() if value is not None}
-        headers = {"traceparent": traceparent} if traceparent else {}
-        path = f"/v1/{PATHS[type_.partition('.')[0]]}"
-        answer = await self.send("intake", "POST", path, body=event, key="adapter", headers=headers)
-        if answer.status_code != 202:
-            raise KefuRefused(f"Kefu does not take {type_}: {answer.status_code} {answer.text[:300]}")
+        event: Event = {
+            "id": self.name("e"),
+            "type": type_,
+            "site": site,
+            "interaction": interaction,
+            "occurred_at": datetime.now(UTC).isoformat(),
+        }
+        event.update({name: value for name, value in fields.items() if value is not None})  # type: ignore[typeddict-item]
+        try:
+            async with self._at_once:
+                await self.kefu.post(event, traceparent=traceparent)
+        except GaveUp as error:
+            raise KefuAway(f"intake has not answered, see `make status`: {error}") from None
+        except Refused as error:
+            raise KefuRefused(f"Kefu does not take {type_}: {error}") from None
         self.tally.events += 1
 
     async def act(self, agent: str, method: str, path: str, body: Json) -> httpx.Response:

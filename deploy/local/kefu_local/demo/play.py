@@ -6,9 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
+from kefu_client import Instruction, Outcome, Refused
 from kefu_local.demo import figures, letters
 from kefu_local.demo.arrivals import Arrival, Kind, arrivals
-from kefu_local.demo.client import Client, Json
+from kefu_local.demo.client import Client, KefuRefused
 from kefu_local.demo.feed import Feed
 from kefu_local.demo.figures import Figures
 from kefu_local.demo.floor import Floor
@@ -39,7 +40,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Played:
     run: str
     seed: int
     speed: float
@@ -51,18 +52,19 @@ class Outcome:
     trace: str | None
 
 
-async def play(stack: StackFile, wish: Wish, screen: Screen) -> Outcome:
+async def play(stack: StackFile, wish: Wish, screen: Screen) -> Played:
     """Raises LocalError. However it ends, the contacts have hung up then, and the agents are signed out."""
     seed = secrets.randbelow(10_000) if wish.seed is None else wish.seed
     hour = _Hour(stack, wish, seed, screen)
-    async with hour.client.http:
+    async with hour.client.http, hour.client.kefu:
         first_day = figures.today()
         before = await figures.at_rest(hour.client, first_day)
         await hour.play()
         screen.say("Waiting until the report has counted everything …")
         found = await figures.settled(hour.client, first_day, before, hour.tally)
+        hour.tally.repeats += hour.client.kefu.repeats
         trace = await hour.showcase.publish(hour.client.http, stack["traces"])
-    return Outcome(hour.client.run, seed, wish.speed, hour.pace.real_s, hour.all_done, hour.tally, found, trace)
+    return Played(hour.client.run, seed, wish.speed, hour.pace.real_s, hour.all_done, hour.tally, found, trace)
 
 
 class _Hour:
@@ -109,19 +111,25 @@ class _Hour:
             task.cancel()
 
     async def _listen(self, shop: Shop) -> list[asyncio.Task[None]]:
-        instructions = Feed(self.client, "outbound", "adapter", self._instructed, lambda: None)
         events = Feed(self.client, "tickets", "admin", self._floor.happened, self._floor.missed)
-        following = [shop.spawn(feed.follow()) for feed in (instructions, events)]
+        listens = asyncio.Event()
+        following = [shop.spawn(events.follow()), shop.spawn(self._follow(listens))]
         try:
             async with asyncio.timeout(FEEDS_OPEN_WITHIN_S):
-                await asyncio.gather(instructions.opened.wait(), events.opened.wait())
+                await asyncio.gather(listens.wait(), events.opened.wait())
         except TimeoutError:
             raise LocalError("notifications gives no feed: see `make status`.") from None
         return following
 
-    def _instructed(self, instruction: Json) -> None:
-        played_by = self._switch if instruction["type"].startswith("kefu.call.") else self._widget
-        played_by.instructed(instruction)
+    async def _follow(self, listens: asyncio.Event) -> None:
+        try:
+            await self.client.kefu.follow(self._instructed, on_open=listens.set)
+        except Refused as error:
+            raise KefuRefused(f"Kefu refuses the stream of instructions: {error}") from None
+
+    async def _instructed(self, instruction: Instruction) -> Outcome:
+        played_by = self._switch if instruction.type.startswith("call.") else self._widget
+        return played_by.instructed(instruction)
 
     async def _comes(self, shop: Shop, arrival: Arrival) -> None:
         await self.pace.until(arrival.minute)

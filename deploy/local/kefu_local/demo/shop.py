@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from kefu_local.demo.client import Client, Json
+from kefu_local.demo.client import Client
 from kefu_local.demo.pace import Pace
 from kefu_local.demo.tally import Tally
 
@@ -27,12 +27,3 @@ class Shop:
 
     def takes(self, at_least_s: float, at_most_s: float) -> float:
         return self.rng.uniform(at_least_s, at_most_s)
-
-    async def done(self, instruction: Json, what: str = "done", reason: str | None = None) -> None:
-        """Tell Kefu what became of an instruction: `done`, `delivered` or `failed`."""
-        outcome = {"instruction": instruction["id"]} | ({"reason": reason} if reason else {})
-        await self.client.post(f"instruction.{what}", instruction["subject"], site_of(instruction), data=outcome)
-
-
-def site_of(event: Json) -> str:
-    return str(event["source"]).rsplit("/", 1)[-1]

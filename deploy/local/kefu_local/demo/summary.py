@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kefu_local.demo.figures import today
-from kefu_local.demo.play import Outcome
+from kefu_local.demo.play import Played
 from kefu_local.demo.screen import NAMES
 from kefu_local.demo.tally import CHANNELS, MEASURES
 from kefu_local.stack import StackFile
@@ -15,7 +15,7 @@ from kefu_local.stack import StackFile
 TITLES = {"messages_left": "messages left"}
 
 
-def differences(outcome: Outcome) -> Iterator[str]:
+def differences(outcome: Played) -> Iterator[str]:
     """Each number of Kefu's that is not the demo's own, in a sentence."""
     posted = outcome.tally.counts()
     for measure in MEASURES:
@@ -31,7 +31,7 @@ def differences(outcome: Outcome) -> Iterator[str]:
             yield f"{name} sent: the sink holds {kefu} more than before, expected were {demo}"
 
 
-def print_summary(console: Console, outcome: Outcome, stack: StackFile, stack_file: Path) -> None:
+def print_summary(console: Console, outcome: Played, stack: StackFile, stack_file: Path) -> None:
     console.print(
         f"\nAn hour at the shop in {outcome.took_s:.0f} s (speed {outcome.speed:g}, seed {outcome.seed}).",
         highlight=False,
@@ -51,7 +51,7 @@ def print_summary(console: Console, outcome: Outcome, stack: StackFile, stack_fi
         console.print(f"  {name:<11} {where}", highlight=False, soft_wrap=True, markup=False)
 
 
-def _table(outcome: Outcome) -> Table:
+def _table(outcome: Played) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("  counted by Kefu", no_wrap=True)
     for channel in CHANNELS:
@@ -68,7 +68,7 @@ def _table(outcome: Outcome) -> Table:
     return table
 
 
-def _facts(outcome: Outcome) -> Iterator[str]:
+def _facts(outcome: Played) -> Iterator[str]:
     tally, figures = outcome.tally, outcome.figures
     if figures.mean_wait_s is not None:
         shops_s = figures.mean_wait_s * outcome.speed
@@ -83,7 +83,7 @@ def _facts(outcome: Outcome) -> Iterator[str]:
     yield f"dead letters: {figures.dead_letters or 'none'}"
 
 
-def _links(outcome: Outcome, stack: StackFile, stack_file: Path) -> Iterator[tuple[str, str]]:
+def _links(outcome: Played, stack: StackFile, stack_file: Path) -> Iterator[tuple[str, str]]:
     report = f"{stack['services']['reporting']}/v1/reports/daily?date={today()}&by=channel"
     if outcome.trace is not None:
         yield "a trace", f"{outcome.trace} (a message left, from the adapter to the SMS and the report)"

@@ -4,11 +4,12 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from kefu_client import Done, Failed, Instruction, Outcome
 from kefu_common.waking import is_set_within
 from kefu_local.demo.arrivals import Arrival, Kind
 from kefu_local.demo.client import Json
 from kefu_local.demo.desk import Desk
-from kefu_local.demo.shop import Shop, site_of
+from kefu_local.demo.shop import Shop
 from kefu_local.demo.talk import Dialogue
 
 HOTLINE_NUMBER = "4001234567"
@@ -64,25 +65,23 @@ class Switch:
         shop.waiting.discard(call.interaction)
         await call.ended.wait()
 
-    def instructed(self, instruction: Json) -> None:
+    def instructed(self, instruction: Instruction) -> Outcome:
         """Whatever Kefu wants of the switch."""
-        call = self._calls.get(instruction["subject"])
+        call = self._calls.get(instruction.interaction)
         if call is None:
             # Somebody else's, posted with the same key: a caller who has all the time in the world.
-            call = self._calls[instruction["subject"]] = Call(instruction["subject"], site_of(instruction))
-        match instruction["type"]:
-            case "kefu.call.ring":
-                offer = instruction["data"]["offer"]
-                call.rings[offer] = self._shop.spawn(self._ring(call, instruction))
-            case "kefu.call.cancel":
-                ring = call.rings.get(instruction["data"]["offer"])
-                if ring is not None:
+            call = self._calls[instruction.interaction] = Call(instruction.interaction, instruction.site)
+        match instruction.type:
+            case "call.ring":
+                return self._ring(call, instruction.data["agent"], instruction.data["offer"])
+            case "call.cancel":
+                if (ring := call.rings.get(instruction.data["offer"])) is not None:
                     ring.cancel()
-                self._shop.spawn(self._shop.done(instruction))
-            case "kefu.call.hang_up":
-                self._shop.spawn(self._hang_up(call, instruction))
-            case _:
-                self._shop.spawn(self._shop.done(instruction))
+            case "call.hang_up" if call.site == "night":
+                call.ended.set()
+            case "call.hang_up":
+                self._shop.spawn(self._end(call, "hung_up_by_agent"))
+        return Done()
 
     async def hang_up_all(self) -> None:
         """The demo ends early."""
@@ -93,13 +92,14 @@ class Switch:
     def _is_ours(self, call: Call) -> bool:
         return call.interaction in self._shop.tally.opened["call"]
 
-    async def _ring(self, call: Call, instruction: Json) -> None:
-        agent, offer = instruction["data"]["agent"], instruction["data"]["offer"]
+    def _ring(self, call: Call, agent: str, offer: str) -> Outcome:
         desk = self._desks.get(agent)
         if desk is None or call.ended.is_set():
-            await self._shop.done(instruction, "failed", "nobody to ring" if desk is None else "the caller hung up")
-            return
-        self._shop.spawn(self._shop.done(instruction))
+            return Failed("nobody to ring" if desk is None else "the caller hung up")
+        call.rings[offer] = self._shop.spawn(self._until_picked_up(call, desk, offer))
+        return Done()
+
+    async def _until_picked_up(self, call: Call, desk: Desk, offer: str) -> None:
         if await desk.picks_up(offer):
             # From here on a cancelled ring must not tear a request in two.
             self._shop.spawn(self._connect(call, desk))
@@ -129,10 +129,3 @@ class Switch:
             if not call.answered.is_set() and self._is_ours(call):
                 self._shop.tally.left["call"].add(call.interaction)
             call.ended.set()
-
-    async def _hang_up(self, call: Call, instruction: Json) -> None:
-        await self._shop.done(instruction)
-        if call.site == "night":
-            call.ended.set()
-        else:
-            await self._end(call, "hung_up_by_agent")

@@ -3,9 +3,9 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from kefu_client import Delivered, Done, Failed, Instruction, Outcome
 from kefu_common.waking import is_set_within
 from kefu_local.demo.arrivals import Arrival, Kind
-from kefu_local.demo.client import Json
 from kefu_local.demo.shop import Shop
 from kefu_local.demo.switch import SOON_REAL_S
 from kefu_local.demo.talk import Dialogue
@@ -53,23 +53,21 @@ class Widget:
             return
         await self._converse(chat, arrival, arrival.says)
 
-    def instructed(self, instruction: Json) -> None:
+    def instructed(self, instruction: Instruction) -> Outcome:
         """Whatever Kefu wants of the widget."""
-        chat = self._chats.get(instruction["subject"])
-        match instruction["type"]:
-            case "kefu.chat.say" if chat is not None and not chat.over.is_set():
+        chat = self._chats.get(instruction.interaction)
+        match instruction.type:
+            case "chat.say" if chat is not None and not chat.over.is_set():
                 chat.spoken.set()
-                self._shop.spawn(self._shop.done(instruction, "delivered"))
-                return
-            case "kefu.chat.say":
-                self._shop.spawn(self._shop.done(instruction, "failed", "the visitor has left"))
-                return
-            case "kefu.chat.assigned" if chat is not None:
+                return Delivered()
+            case "chat.say":
+                return Failed("the visitor has left")
+            case "chat.assigned" if chat is not None:
                 chat.assigned.set()
-            case "kefu.chat.refused" | "kefu.chat.close" if chat is not None:
+            case "chat.refused" | "chat.close" if chat is not None:
                 chat.over.set()
                 chat.spoken.set()
-        self._shop.spawn(self._shop.done(instruction))
+        return Done()
 
     async def close_all(self) -> None:
         """The demo ends early."""
