@@ -10,7 +10,7 @@ from tests.e2e.kefu import Json, Kefu, an_id, until
 
 SECRET = "只给第一家看的话"
 REPLY = "只有第一家说的话"
-COLLECTIONS = ("sites", "calendars", "agents", "groups", "plans", "keys")
+COLLECTIONS = ("sites", "calendars", "agents", "groups", "plans", "addresses", "keys")
 ONLY_THE_FIRST_HAS = {
     "accounts": "demo",
     "sites": "night",
@@ -18,6 +18,7 @@ ONLY_THE_FIRST_HAS = {
     "agents": "a12",
     "groups": "complaints",
     "plans": "night",
+    "addresses": "service",
     "keys": "adapter",
 }
 BODIES: dict[str, Json] = {
@@ -55,7 +56,8 @@ async def _second_account(first: Kefu) -> Kefu:
     ]
     for path, body in objects:
         await second.call("routing", "POST", f"/v1/{path}", body, expect=201)
-    scopes = ["calls:write", "chats:write", "emails:write", "messages:write", "ratings:write", "outcomes:write"]
+    posted = ("calls", "chats", "emails", "messages", "visits", "ratings", "outcomes")
+    scopes = [f"{what}:write" for what in posted]
     key = {"id": "web", "adapter": "demo", "scopes": [*scopes, "outbound:read"], "sites": ["shop"]}
     second.adapter = (await second.call("routing", "POST", "/v1/keys", key, expect=201))["key"]
     return second
@@ -135,6 +137,7 @@ async def test_every_route_and_both_feeds_are_blind_to_another_account(kefu: Kef
             "contacts": ticket["contact"],
             "offers": on_offer["offer"],
             "messages": message,
+            "attachments": "0",
             **ONLY_THE_FIRST_HAS,
         }
         tried = 0
@@ -183,6 +186,7 @@ async def _post_about(second: Kefu, ticket: Json, outbound_of_first: str) -> Non
         ("chats", "chat.ended", {}),
         ("emails", "email.received", {"text": "von nebenan"}),
         ("messages", "message.left", {"text": "von nebenan"}),
+        ("visits", "visit.seen", {"page": "von nebenan"}),
         ("ratings", "rating.given", {"score": 1}),
         ("outcomes", "instruction.failed", {"instruction": outbound_of_first}),
     ]:

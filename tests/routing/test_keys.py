@@ -42,6 +42,12 @@ async def test_a_rotated_key_works_with_both_secrets_and_shows_neither(routing: 
     await routing.call("PUT", "/v1/keys/pbx", TERMS)
     assert [await _read(routing, first), await _read(routing, rotated["key"])] == [200, 200]
 
+    # as it was read, with another end of the former secret
+    past = {**shown, "former_valid_until": "2026-01-01T00:00:00Z"}
+    await routing.call("PUT", "/v1/keys/pbx", past)
+    assert [await _read(routing, first), await _read(routing, rotated["key"])] == [401, 200]
+    await routing.call("PUT", "/v1/keys/pbx", {**shown, "signed": True}, expect=422)
+
     at_once = await routing.call("POST", "/v1/keys/pbx/rotate", {"old_valid_s": 0}, expect=201)
     keys = (first, rotated["key"], at_once["key"])
     assert [await _read(routing, key) for key in keys] == [401, 401, 200]

@@ -49,6 +49,13 @@ class NewKey(KeyTerms):
     signed: bool = False
 
 
+class ChangedKey(KeyTerms):
+    """As reading the key shows it. Whether it signs cannot be changed; until when the former secret is in force can."""
+
+    signed: bool | None = None
+    former_valid_until: AwareDatetime | None = None
+
+
 class Rotation(Given):
     """How long the old secret stays in force beside the new one."""
 
@@ -94,18 +101,22 @@ async def create_key(request: Request, who: Who, service: Service) -> Response:
     return await run_once(service, command)
 
 
-@router.put("/keys/{id}", responses=_ERRORS, openapi_extra=documented_body(KeyTerms))
+@router.put("/keys/{id}", responses=_ERRORS, openapi_extra=documented_body(ChangedKey))
 async def change_key(id: str, request: Request, who: Who, service: Service) -> Response:
-    """Change what a key may do, or when it ends; its secret stays, and so does whether it signs."""
+    """Change what a key may do, or when it or its former secret ends; its secret stays."""
     who.need("directory:write")
-    wanted = await body_of(request, KeyTerms, id=id)
+    wanted = await body_of(request, ChangedKey, id=id)
 
     async def command(tx: Connection) -> Answer:
         await store.lock_account(tx, who.account)
         known = ApiKey.model_validate(await need_object(tx, who.account, "key", id))
         await _need_sites(tx, service, who, wanted)
-        terms = {name: getattr(wanted, name) for name in KeyTerms.model_fields}
-        body = known.model_copy(update=terms)
+        if wanted.signed not in (None, known.signed):
+            raise problems.Invalid([("signed", "a key cannot begin or cease to sign: make another")])
+        changes = {name: getattr(wanted, name) for name in KeyTerms.model_fields}
+        if known.former is not None and wanted.former_valid_until is not None:
+            changes["former"] = known.former.model_copy(update={"until": wanted.former_valid_until})
+        body = known.model_copy(update=changes)
         version = await put_object(tx, request, who.account, "key", body)
         return Answer(shown.directory_object(body.model_dump(mode="json")), etag=str(version))
 
