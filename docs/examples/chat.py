@@ -1,4 +1,4 @@
-"""A chat by `kefu_client`, which retries, resumes, and does nothing twice. Needs KEFU_INTAKE, KEFU_NOTIFICATIONS, KEFU_KEY."""
+"""A chat by `kefu_client`, which retries, resumes and does nothing twice. Needs the three variables of the page."""
 
 import asyncio
 import os

@@ -9,7 +9,7 @@ from tests.bench import account
 from tests.bench.figures import Figure, Part, Process, cpu_s, rate, rounds, seen
 from tests.bench.servers import Servers, module, run, servers, service
 
-TARGET = 0.65
+TARGET = 0.7
 CONNECTIONS = 64
 
 
