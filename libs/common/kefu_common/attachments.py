@@ -36,7 +36,7 @@ class Attachment:
 
 def parse_ref(ref: str) -> Attachment | None:
     """The file that a reference names, or None when it is no reference."""
-    if _REF.match(ref) is None:
+    if _REF.fullmatch(ref) is None:
         return None
     sha256, size, type = ref.split("/", 2)
     return Attachment(sha256, int(size), type)

@@ -50,7 +50,7 @@ def form_of(
                 for name, stored, content_id in files[:MAX_ATTACHMENTS]
             ],
             "message_id": mail.message_id,
-            "references": list(mail.references) or None,
+            "references": list(mail.references) or ([mail.in_reply_to] if mail.in_reply_to else None),
             "auto": mail.auto,
         },
     }
