@@ -5,6 +5,7 @@ answered 4xx, so that the mail server keeps the mail and tries again.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from kefu_intake.api.body import MAX_FILE_BYTES
 from kefu_intake.api.mails import Mails
 
 log = logs.get(__name__)
+# The library names addresses, and quotes what it does not understand.
+logging.getLogger("mail.log").disabled = True
 
 ADAPTER: Final = "mail-listener"
 """How events that came this way are stamped."""
@@ -130,6 +133,11 @@ class MailListener:
             return "\r\n".join(answers)
         # SMTP knows one answer: taken by all, or again for all, which is safe.
         return min(answers, key=lambda answer: {"4": 0, "5": 1, "2": 2}[answer[0]])
+
+    async def handle_exception(self, error: Exception) -> str:
+        """A fault of ours must not bounce anybody's mail: the mail server keeps it and tries again."""
+        log.error("mail_failed", error=logs.described(error), exc_info=error)
+        return _TEMPORARY.format("the mail")
 
     async def _deliver(self, envelope: Envelope) -> list[str]:
         content = envelope.original_content or b""
