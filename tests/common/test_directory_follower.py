@@ -120,3 +120,42 @@ def test_accounts_are_apart_and_lists_are_in_order_of_id() -> None:
     assert [g.id for g in directory.all("acme", "group", Group)] == ["a", "b"]
     assert directory.get("other", "group", Group, "a") is None
     assert directory.get("acme", "group", Site, "a") is None
+
+
+def test_what_a_newer_writer_added_is_ignored() -> None:
+    directory = Directory()
+    directory.apply("acme", "site", "shop", 1, {"id": "shop", "name": "店", "colour": "red"})
+    assert name_of(directory) == "店"
+
+
+def test_an_address_that_moved_is_its_new_owner_s_in_whatever_order_it_is_read() -> None:
+    taken: dict[str, Any] = {"id": "a", "address": "service@shop.example", "site": "shop"}
+    for order in ((0, 1), (1, 0)):
+        directory = Directory()
+        directory.apply("acme", "address", "a", 1, taken)
+        changes = [("acme", 2, None), ("b-corp", 1, {**taken, "site": "b"})]
+        for number in order:
+            account, version, body = changes[number]
+            directory.apply(account, "address", "a", version, body)
+        assert directory.site_by_address("service@shop.example") == ("b-corp", "b")
+
+
+def test_a_former_secret_is_known_until_the_key_forgets_it() -> None:
+    directory = Directory()
+    until = datetime.now(UTC).isoformat()
+    key: dict[str, Any] = {"id": "k", "scopes": [], "hash": "new", "former": {"hash": "old", "until": until}}
+    directory.apply("acme", "key", "k", 1, key)
+    assert directory.key_by_hash("old") is not None
+    assert directory.key_by_hash("new") == directory.key_by_hash("old")
+    directory.apply("acme", "key", "k", 2, {**key, "former": None})
+    assert directory.key_by_hash("new") is not None
+    assert directory.key_by_hash("old") is None
+
+
+async def test_a_kind_that_nobody_here_knows_changes_nothing(world: World, follower: DirectoryFollower) -> None:
+    async with asyncio.timeout(20):
+        await follower.wait_until_caught_up()
+    stranger = DirectoryEntry(kind="shift", object_id="s", version=1, body={"id": "s"})
+    event = Event(new_id(), "kefu.directory.changed", "/directory", "acme/shift/s", datetime.now(UTC), "acme", stranger)
+    await write(world.kafka, world.prefix, event.to_bytes(), site(3001, "after"))
+    await eventually(lambda: name_of(follower.directory) == "after")

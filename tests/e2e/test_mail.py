@@ -117,6 +117,22 @@ async def test_a_mail_in_gbk_is_readable_its_file_opens_and_its_thread_is_one_ti
     await kefu.command(ticket, "resolve", {"text": ""}, "a01")
 
 
+async def test_who_left_a_message_is_answered_by_mail_and_may_write_back(kefu: Kefu) -> None:
+    await kefu.sign_in("a01")
+    interaction, email = an_id("msg"), f"{an_id('c')}@example.com"
+    await kefu.post("/v1/messages", "message.left", interaction, contact={"email": email}, data={"text": "请回复"})
+    ticket = await kefu.ticket_in(interaction, "offered")
+    await kefu.accept(await kefu.offer_of(ticket))
+    subject = await answered(kefu, ticket, email, "请问订单号？")
+    await post_mail(kefu, a_mail(sender=email, text="订单1234", subject=subject, file=None))
+    found = await messages_of(kefu, ticket, lambda found: len(found) == 3)
+    # a mail's own time has no fractions of a second: it may stand before what it answers
+    assert {(m["from"], m["text"]) for m in found} == {
+        *(("contact", "请回复"), ("agent", "请问订单号？"), ("contact", "订单1234")),
+    }
+    await kefu.command(ticket, "resolve", {"text": ""}, "a01")
+
+
 async def test_nothing_answers_a_bounce(kefu: Kefu) -> None:
     await kefu.sign_in("a01")
     report = (

@@ -37,6 +37,8 @@ async def test_an_event_posted_again_takes_effect_once_and_another_body_is_set_a
     assert await until("both messages", said) == ["在吗", "谢谢"]
     (letter,) = await routing.read(topics.dead_letters_of("routing"), 1)
     assert dict(letter.headers)[REASON] == b"id_reused"
+    # the adapter's author finds it under the adapter's name
+    assert 'kefu_events_id_reused_total{adapter="pbx"} ' in (await routing.http.get("/metrics")).text
     assert "换了内容" in letter.value.decode()
 
 

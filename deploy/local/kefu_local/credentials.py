@@ -24,6 +24,8 @@ class Credentials:
     adapter: str | None = None
     demo_complete: bool = False
     """Whether the demo account was created to its end."""
+    demo_edition: int = 1
+    """Which edition of it that was."""
 
 
 class CredentialsFile:
@@ -49,8 +51,8 @@ class CredentialsFile:
     def keep_adapter(self, key: str) -> Credentials:
         return self._write(replace(self.load(), adapter=key))
 
-    def keep_demo_complete(self) -> Credentials:
-        return self._write(replace(self.load(), demo_complete=True))
+    def keep_demo_complete(self, edition: int) -> Credentials:
+        return self._write(replace(self.load(), demo_complete=True, demo_edition=edition))
 
     def _write(self, credentials: Credentials) -> Credentials:
         write_json(self._path, asdict(credentials))

@@ -49,6 +49,7 @@ def _summary(stack: Stack, took_s: float) -> str:
     rows = [(name, f"{url}/docs") for name, url in written["services"].items()]
     rows += [
         ("mail and SMS sink", written["sink"]),
+        ("mail comes in at", f"{written['lmtp']}, LMTP or SMTP"),
         ("traces", f"{written['traces']} (still starting)" if written["traces"] else "off"),
         ("Kafka", written["kafka"]),
         ("PostgreSQL", f"127.0.0.1:{stack.ports.postgres}, database kefu"),

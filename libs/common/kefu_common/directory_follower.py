@@ -67,7 +67,9 @@ class Directory:
                 for hash in old.hashes:
                     self._keys.pop(hash, None)
             case MailAddress() as old_address:
-                self._sites_by_address.pop(old_address.address, None)
+                # Another account may have it by now: its entry can come first.
+                if self._sites_by_address.get(old_address.address) == (account, old_address.site):
+                    del self._sites_by_address[old_address.address]
         match new:
             case ApiKey():
                 self._keys |= dict.fromkeys(new.hashes, (account, new))
