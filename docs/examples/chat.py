@@ -28,13 +28,10 @@ async def main() -> None:
     async with Kefu(os.environ["KEFU_INTAKE"], os.environ["KEFU_NOTIFICATIONS"], os.environ["KEFU_KEY"]) as kefu:
         # FileMarks(path) instead of MemoryMarks() goes on after a restart of the adapter.
         async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(kefu.follow(handle, MemoryMarks(), on_open=listening.set))
+            tasks.create_task(kefu.follow(handle, MemoryMarks(), on_open=listening.set, ending=answered))
             await listening.wait()
             print(await kefu.post(event(f"{CHAT}-1", "chat.started", {"page": "https://shop.example/oven"})))
             print(await kefu.post(event(f"{CHAT}-2", "chat.message", {"text": "烤箱有货吗？"})))
-            await answered.wait()
-            await asyncio.sleep(1)  # the outcome goes out when the handler has returned
-            following.cancel()
 
 
 asyncio.run(main())

@@ -108,14 +108,28 @@ def test_a_ring_becomes_an_originate_that_bridges_the_caller() -> None:
     assert calls.heard(response, NOW) == []
 
 
+BEGINS = {"Event": "Newchannel", "Channel": "c", "Uniqueid": CALL, "Linkedid": CALL, "Context": "from-outside"}
+
+
 def test_a_text_is_said_by_the_dial_plan_and_cannot_become_a_header() -> None:
     calls = some_calls(say_context="say")
-    calls.heard(
-        {"Event": "Newchannel", "Channel": "c", "Uniqueid": CALL, "Linkedid": CALL, "Context": "from-outside"}, NOW
-    )
+    calls.heard(BEGINS, NOW)
     setvar, redirect = calls.actions_for(an_instruction("call.play", text="您好\r\nAction: Logoff"), NOW) or [{}, {}]
     assert setvar["Value"] == "您好 Action: Logoff"
     assert (redirect["Context"], redirect["Channel"]) == ("say", "c")
+
+
+def test_a_caller_hears_a_text_to_the_end_before_the_call_is_ended() -> None:
+    # O-05: routing says that nobody is there, and ends the call, in one breath
+    calls = some_calls()
+    calls.heard(BEGINS, NOW)
+    calls.actions_for(an_instruction("call.play", text="现在无人值班"), NOW)
+    hang_up = an_instruction("call.hang_up")
+    [action] = calls.actions_for(hang_up, NOW) or [{}]
+    assert (action["Action"], action["Variable"]) == ("Setvar", "KEFU_HANG_UP")
+    calls.heard({"Event": "UserEvent", "UserEvent": "KefuSaid", "Uniqueid": CALL, "Linkedid": CALL}, NOW)
+    [action] = calls.actions_for(hang_up, NOW) or [{}]
+    assert (action["Action"], action["Channel"]) == ("Hangup", "c")
 
 
 def test_what_cannot_be_done_is_no_action() -> None:

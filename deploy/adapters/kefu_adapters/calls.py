@@ -35,7 +35,8 @@ class Terms:
     """The agent of each extension; an extension that is not there is an agent's id itself."""
     technology: str = "PJSIP"
     say_context: str = "kefu-say"
-    """Dial plan that says the text in the variable KEFU_TEXT to the caller."""
+    """Dial plan that says the text in KEFU_TEXT to the caller, then sends the user event KefuSaid, and hangs up if the
+    variable KEFU_HANG_UP is 1."""
 
 
 @dataclass(slots=True)
@@ -48,6 +49,8 @@ class Call:
     answered_at: datetime | None = None
     agent: str | None = None
     recording: str | None = None
+    is_hearing: bool = False
+    """Whether the dial plan says a text to the caller just now."""
     posted: int = 0
 
 
@@ -77,6 +80,8 @@ class Calls:
                 return [self._event(moved, "call.transferred", at, to=self._agent_of(event.get("Extension", "")))]
             case "VarSet" if call is not None and event.get("Variable") == "MIXMONITOR_FILENAME":
                 call.recording = event.get("Value")
+            case "UserEvent" if call is not None and event.get("UserEvent") == "KefuSaid":
+                call.is_hearing = False
             case "OriginateResponse" if (ring := self._rings.pop(event.get("ActionID", ""), None)) is not None:
                 return [self._outcome(ring, event, at)]
             case "Hangup" if call is not None and event.get("Uniqueid") == call.id:
@@ -113,6 +118,7 @@ class Calls:
                     }
                 ]
             case "call.play" if call is not None:
+                call.is_hearing = True
                 text = " ".join(str(data["text"]).split())
                 return [
                     {"Action": "Setvar", "Channel": call.channel, "Variable": "KEFU_TEXT", "Value": text},
@@ -125,6 +131,10 @@ class Calls:
                         "Priority": "1",
                     },
                 ]
+            case "call.hang_up" if call is not None and call.is_hearing:
+                # Whoever is told that nobody is there shall hear it to the end: the dial plan hangs up behind the text.
+                hang_up = {"Variable": "KEFU_HANG_UP", "Value": "1"}
+                return [{"Action": "Setvar", "ActionID": instruction.id, "Channel": call.channel, **hang_up}]
             case "call.hang_up" if call is not None:
                 return [{"Action": "Hangup", "ActionID": instruction.id, "Channel": call.channel, "Cause": "16"}]
         return None

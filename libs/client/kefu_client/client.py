@@ -76,13 +76,7 @@ class Kefu:
             GaveUp: some have no clear answer yet.
         """
         results: dict[int, Accepted | Refused] = {}
-        by_path: dict[str, list[int]] = {}
-        for number, event in enumerate(events):
-            try:
-                by_path.setdefault(path_of(event), []).append(number)
-            except Refused as refused:
-                results[number] = refused
-        for path, numbers in by_path.items():
+        for path, numbers in _in_order(events, results):
             for array in _arrays([(number, _bytes(events[number])) for number in numbers]):
                 await self._post_array(path, array, events, results)
         return [results[number] for number in range(len(events))]
@@ -114,14 +108,23 @@ class Kefu:
         *,
         at_once: int = 100,
         on_open: Callable[[], None] = lambda: None,
+        ending: asyncio.Event | None = None,
     ) -> None:
-        """Follow instructions until cancelled: `handle` does each and says what became of it.
+        """Follow instructions: `handle` does each and says what became of it. See `following.follow` for the promises.
 
-        `on_open` is called whenever the stream is open: without a mark, what was said before is not heard.
-        See `following.follow` for what is promised.
+        `on_open` is called whenever the stream is open: without a mark, what was said before is not heard. Until
+        cancelled, or `ending` is set: then nothing new is taken, and what is in hand is still answered.
         """
-        kept = marks or MemoryMarks()
-        await follow(self._notifications, self.post, handle, kept, self._patience, at_once=at_once, on_open=on_open)
+        await follow(
+            self._notifications,
+            self.post,
+            handle,
+            marks or MemoryMarks(),
+            self._patience,
+            at_once=at_once,
+            on_open=on_open,
+            ending=ending or asyncio.Event(),
+        )
 
     def _count(self) -> None:
         self.repeats += 1
@@ -166,6 +169,23 @@ class Kefu:
             await asyncio.sleep(again_s)
             self._count()
         raise GaveUp(f"{path}: {len(waiting)} events have no clear answer")
+
+
+def _in_order(events: Sequence[Event], results: dict[int, Accepted | Refused]) -> list[tuple[str, list[int]]]:
+    """Paths and the events to post there: in few arrays, and yet no interaction's rating goes before its chat."""
+    rounds: dict[tuple[int, str], list[int]] = {}
+    last: dict[str, tuple[int, str]] = {}
+    for number, event in enumerate(events):
+        try:
+            path = path_of(event)
+        except Refused as refused:
+            results[number] = refused
+            continue
+        before, before_path = last.get(event["interaction"], (0, path))
+        place = (before + (path != before_path), path)
+        last[event["interaction"]] = place
+        rounds.setdefault(place, []).append(number)
+    return [(path, numbers) for (_, path), numbers in sorted(rounds.items(), key=lambda item: item[0][0])]
 
 
 def _result(item: dict[str, Any]) -> Accepted | Refused | None:

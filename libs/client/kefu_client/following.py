@@ -36,6 +36,7 @@ class _Progress:
     marks: Marks
     mark: str | None
     done: OrderedDict[str, None]
+    untold: dict[str, Event]
     open: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """Marks received and not yet passed, by the instruction that came with each; in order."""
     finished: set[str] = field(default_factory=set)
@@ -49,20 +50,32 @@ class _Progress:
         self.open.setdefault(mark, "")
         self.finish(mark)
 
-    def finish(self, mark: str) -> None:
-        """It is done; the place moves over everything up to the first that is not."""
-        self.finished.add(mark)
-        if id := self.open[mark]:
-            self.done[id] = None
+    def did(self, id: str, outcome: Event | None) -> None:
+        """It was handled, and is not again, whatever happens from now on; its outcome is still to be told."""
+        self.done[id] = None
         while len(self.done) > _REMEMBERED:
             self.done.popitem(last=False)
+        if outcome is not None:
+            self.untold[id] = outcome
+        self._save()
+
+    def told(self, id: str) -> None:
+        """Kefu has its outcome."""
+        self.untold.pop(id, None)
+
+    def finish(self, mark: str) -> None:
+        """Nothing is left to do for it; the place moves over everything up to the first of which that is not so."""
+        self.finished.add(mark)
         for first in list(self.open):
             if first not in self.finished:
                 break
             self.finished.discard(first)
             del self.open[first]
             self.mark = first
-        self.marks.save(Place(self.mark, tuple(self.done)))
+        self._save()
+
+    def _save(self) -> None:
+        self.marks.save(Place(self.mark, tuple(self.done), tuple(self.untold.values())))
 
 
 async def follow(
@@ -74,11 +87,15 @@ async def follow(
     *,
     at_once: int,
     on_open: Callable[[], None],
+    ending: asyncio.Event,
 ) -> None:
-    """Follow until cancelled. `handle` is called for each instruction, those of one interaction one after the other.
+    """Follow until cancelled, or until `ending` is set: then what is in hand is still answered.
 
-    - What comes again, also after a restart, is not handled again. Only a crash between `handle` and the saving of its
-      mark lets one be handled twice.
+    `handle` is called for each instruction, for those of one interaction one after the other: one that waits, such as a
+    ring for somebody to pick up, holds back what follows, such as its cancellation.
+
+    - What comes again, also after a restart, is not handled again, and its outcome is told again word for word. Only a
+      crash within `handle` lets one be handled twice.
     - Nothing is handled after its `expires_at`: it has failed with the reason `expired`. What still runs then is
       cancelled, with the same outcome. An error of `handle` is a failure too.
     - At most `at_once` are handled at the same time; while so many are, nothing more is read.
@@ -87,27 +104,40 @@ async def follow(
         Refused: the key may not read the stream.
     """
     place = marks.load()
-    progress = _Progress(marks, place.mark, OrderedDict.fromkeys(place.done))
-    refused: Refused | None = None
+    untold = {str((event["data"] or {})["instruction"]): event for event in place.untold}
+    progress = _Progress(marks, place.mark, OrderedDict.fromkeys(place.done), untold)
     async with asyncio.TaskGroup() as tasks:
         work = _Work(tasks, post, handle, progress, asyncio.Semaphore(at_once))
-        waits = patience.waits()
-        while refused is None:
-            before = progress.mark
-            asked_s = 0.0
-            try:
-                await _read(http, progress, work, on_open)
-            except (httpx.TransportError, SSEError) as error:
-                log.info("the stream of instructions ended: %s", type(error).__name__)
-            except _NotNow as later:
-                asked_s = later.retry_after_s
-            except Refused as error:
-                refused = error
-                continue
-            if progress.mark != before:
-                waits = patience.waits()
-            await asyncio.sleep(max(next(waits), asked_s))
-    raise refused
+        for id, event in untold.items():
+            tasks.create_task(work.tell(id, event))
+        reading = tasks.create_task(_read_on(http, progress, work, patience, on_open))
+        ended = tasks.create_task(ending.wait())
+        await asyncio.wait({reading, ended}, return_when=asyncio.FIRST_COMPLETED)
+        reading.cancel()
+        ended.cancel()
+    if not reading.cancelled():
+        raise reading.result()
+
+
+async def _read_on(
+    http: httpx.AsyncClient, progress: _Progress, work: "_Work", patience: Patience, on_open: Callable[[], None]
+) -> Refused:
+    """One connection after the other, until the key may not read any more: why."""
+    waits = patience.waits()
+    while True:
+        before = progress.mark
+        asked_s = 0.0
+        try:
+            await _read(http, progress, work, on_open)
+        except (httpx.TransportError, SSEError) as error:
+            log.info("the stream of instructions ended: %s", type(error).__name__)
+        except _NotNow as later:
+            asked_s = later.retry_after_s
+        except Refused as refused:
+            return refused
+        if progress.mark != before:
+            waits = patience.waits()
+        await asyncio.sleep(max(next(waits), asked_s))
 
 
 class _NotNow(Exception):
@@ -158,8 +188,10 @@ class _Work:
             if before is not None:
                 await asyncio.wait([before])
             outcome = await self._outcome(instruction)
-            if outcome is not None:
-                await self._answer(instruction, outcome)
+            event = None if outcome is None else _event_of(instruction, outcome)
+            self.progress.did(instruction.id, event)
+            if event is not None:
+                await self.tell(instruction.id, event)
             self.progress.finish(mark)
         finally:
             self.in_hand.discard(instruction.id)
@@ -181,21 +213,26 @@ class _Work:
             log.error("handling %s failed: %s", instruction.type, type(error).__name__)
             return Failed(type(error).__name__)
 
-    async def _answer(self, instruction: Instruction, outcome: Outcome) -> None:
-        """The same outcome has the same id, so that saying it again changes nothing."""
-        data = {"instruction": instruction.id} | ({"reason": outcome.reason} if outcome.reason else {})
-        event: Event = {
-            "id": f"{instruction.id}.{outcome.type.rpartition('.')[2]}",
-            "type": outcome.type,
-            "site": instruction.site,
-            "interaction": instruction.interaction,
-            "occurred_at": datetime.now(UTC).isoformat(),
-            "data": data,
-        }
+    async def tell(self, id: str, event: Event) -> None:
+        """Post an outcome."""
         try:
             await self.post(event)
         except (Refused, GaveUp) as error:
-            log.error("the outcome of %s was not taken: %s", instruction.type, error)
+            log.error("the outcome %s was not taken: %s", event["type"], error)
+        self.progress.told(id)
+
+
+def _event_of(instruction: Instruction, outcome: Outcome) -> Event:
+    """The same outcome has the same id, so that saying it again changes nothing."""
+    data = {"instruction": instruction.id} | ({"reason": outcome.reason} if outcome.reason else {})
+    return {
+        "id": f"{instruction.id}.{outcome.type.rpartition('.')[2]}",
+        "type": outcome.type,
+        "site": instruction.site,
+        "interaction": instruction.interaction,
+        "occurred_at": datetime.now(UTC).isoformat(),
+        "data": data,
+    }
 
 
 async def _read(http: httpx.AsyncClient, progress: _Progress, work: _Work, on_open: Callable[[], None]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from kefu_client.events import Event
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -14,6 +16,8 @@ class Place:
 
     mark: str | None = None
     done: Sequence[str] = ()
+    untold: Sequence[Event] = ()
+    """Outcomes that Kefu may not have yet: told again, word for word, after a restart."""
 
 
 class Marks(Protocol):
@@ -53,10 +57,11 @@ class FileMarks:
             saved = json.loads(self._path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return Place()
-        return Place(saved["mark"], tuple(saved["done"]))
+        return Place(saved["mark"], tuple(saved["done"]), tuple(saved["untold"]))
 
     def save(self, place: Place) -> None:
         """Keep it."""
         draft = self._path.with_name(f".{self._path.name}.draft")
-        draft.write_text(json.dumps({"mark": place.mark, "done": list(place.done)}), encoding="utf-8")
+        saved = {"mark": place.mark, "done": list(place.done), "untold": list(place.untold)}
+        draft.write_text(json.dumps(saved), encoding="utf-8")
         os.replace(draft, self._path)

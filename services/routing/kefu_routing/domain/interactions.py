@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from kefu_common.events import interactions as said
 from kefu_common.events import tickets as happened
 from kefu_common.events.envelope import Event
 from kefu_common.events.interactions import ContactClaim, InteractionData
-from kefu_common.events.messages import MessageWanted
-from kefu_common.events.words import Channel, Occasion, TicketStatus
+from kefu_common.events.words import Channel, TicketStatus
 from kefu_common.mail_tags import interaction_of_ticket
 from kefu_routing.domain import admission, offers, ticket
 from kefu_routing.domain.holding import enqueue, pause_handling, take
@@ -20,13 +18,13 @@ from kefu_routing.domain.model import (
     AccountDirectory,
     Contact,
     Instructed,
-    Message,
     Offer,
     OfferStatus,
     Ticket,
     Visit,
 )
 from kefu_routing.domain.outcomes import take_outcome
+from kefu_routing.domain.received import may_be_answered, receive, receive_mail, tell_administrators
 from kefu_routing.domain.refusals import NotApplicable
 from kefu_routing.domain.work import Work
 
@@ -136,22 +134,22 @@ def _start(
         raise NotApplicable("started_twice")
     if isinstance(event.data, said.EmailReceived) and event.data.auto and place in known.by_interaction:
         # What no person wrote is kept with the thread, and opens nothing and redirects nothing.
-        _receive_mail(work, known.tickets[known.by_interaction[place]], event, event.data)
+        receive_mail(work, known.tickets[known.by_interaction[place]], event, event.data)
         return
     contact = _who(known, event, now)
     joined = _to_join(known, event, contact, channel) or _open(work, known, event, channel, contact, partition, now)
     known.by_interaction[place] = work.interactions[place] = joined.id
-    if _may_be_answered(event.data) and (
+    if may_be_answered(event.data) and (
         _is_vouched_for(event.data.contact) or not (joined.reply_email or joined.reply_phone)
     ):
         _keep_address(joined, event.data.contact, contact)
     joined.traceparent = event.traceparent or joined.traceparent
     match event.data:
         case said.EmailReceived() as mail:
-            _receive_mail(work, joined, event, mail)
+            receive_mail(work, joined, event, mail)
         case said.MessageLeft() as left:
-            _receive(work, joined, event, left.text, [])
-            _tell_administrators(work, joined, contact, left, event.time)
+            receive(work, joined, event, left.text, [])
+            tell_administrators(work, joined, contact, left, event.time)
     if joined.status is TicketStatus.QUEUED and joined.group is not None:
         work.groups_to_assign.add((joined.account, joined.group))
 
@@ -163,10 +161,6 @@ def _who(known: Known, event: Event[InteractionData], now: datetime) -> Contact:
     if claim is None and found is not None:
         return known.contacts.contacts[known.tickets[found].contact]
     return known.contacts.find_or_make(event.account, claim, now)
-
-
-def _may_be_answered(data: InteractionData) -> bool:
-    return not isinstance(data, said.EmailReceived) or data.auto is None or data.auto.may_be_answered
 
 
 def _keep_address(joined: Ticket, claim: ContactClaim | None, contact: Contact) -> None:
@@ -268,45 +262,6 @@ def _welcome(work: Work, opened: Ticket, directory: AccountDirectory, now: datet
         ticket.say(work, opened, plan.texts.welcome, now)
 
 
-def _receive_mail(work: Work, joined: Ticket, event: Event[InteractionData], mail: said.EmailReceived) -> None:
-    if mail.auto is None and mail.message_id is not None:
-        # The first and the last id of the thread are what mail programs need to show our reply in it.
-        joined.thread = [*(joined.thread or mail.references or [])[:1], mail.message_id]
-    text = mail.text or mail.html or ""
-    _receive(work, joined, event, text, mail.attachments, subject=mail.subject, html=mail.html, auto=mail.auto)
-
-
-def _receive(
-    work: Work,
-    joined: Ticket,
-    event: Event[InteractionData],
-    text: str,
-    attachments: list[said.AttachmentRef],
-    **more: Any,
-) -> None:
-    files = [a.model_dump(exclude_none=True) for a in attachments]
-    message = Message(work.new_id(), joined.account, joined.id, event.time, "contact", text, attachments=files, **more)
-    work.messages.append(message)
-    work.happen(joined, happened.TicketMessageReceived, event.time, message=message.id)
-
-
-def _tell_administrators(work: Work, joined: Ticket, contact: Contact, left: said.MessageLeft, at: datetime) -> None:
-    """Every message left, site open or not, goes to the administrators (O-03), with the addresses that it names."""
-    named = left.contact or contact
-    reachable = " / ".join(a for a in (named.phone, named.email) if a) or None
-    wanted = MessageWanted(
-        occasion=Occasion.OFFLINE_MESSAGE,
-        ticket=joined.id,
-        contact=contact.id,
-        channel=joined.channel,
-        roles=["administrator"],
-        text=left.text,
-        name=named.name or contact.name,
-        reachable=reachable,
-    )
-    work.want(joined, at, wanted)
-
-
 def _go_on(work: Work, known: Known, going: Ticket, event: Event[InteractionData], now: datetime) -> None:
     made = known.offers.get(going.offer) if going.offer else None
     match event.data:
@@ -317,7 +272,7 @@ def _go_on(work: Work, known: Known, going: Ticket, event: Event[InteractionData
         case said.ChatEnded():
             ticket.contact_left(work, going, made, "left", event.time)
         case said.ChatMessage() as message:
-            _receive(work, going, event, message.text, message.attachments)
+            receive(work, going, event, message.text, message.attachments)
         case said.RatingGiven() as rating:
             agent = going.handler or going.owner
             work.happen(going, happened.TicketRated, event.time, agent=agent, score=rating.score)
