@@ -27,6 +27,7 @@ IN_FORCE_S = 2.0
 async def test_every_type_reaches_the_topic_before_its_202(
     intake: Intake, path: str, type: str, data: dict[str, object]
 ) -> None:
+    # B-01, H-04, O-08, O-09: every channel, form and messenger comes in alike, and `source` tells them apart
     post = a_post(type, interaction=f"each-{type}", source="hotline", contact={"name": "王芳"})
 
     answer = await intake.post(path, post)

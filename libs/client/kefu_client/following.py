@@ -26,6 +26,8 @@ SILENCE_S: Final = 45.0
 """Kefu sends a line at least every 15 s."""
 EXPIRED: Final = "expired"
 _REMEMBERED: Final = 10_000
+_KEPT: Final = 500
+"""Of these so many are saved with each mark: what comes again comes soon."""
 _STREAM: Final = "/v1/stream?feed=outbound"
 
 
@@ -75,7 +77,7 @@ class _Progress:
         self._save()
 
     def _save(self) -> None:
-        self.marks.save(Place(self.mark, tuple(self.done), tuple(self.untold.values())))
+        self.marks.save(Place(self.mark, tuple(self.done)[-_KEPT:], tuple(self.untold.values())))
 
 
 async def follow(
