@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from pydantic import BaseModel, SecretStr
 
 from kefu_common.events.directory import ApiKey, FormerSecret
-from kefu_common.http import problems
+from kefu_common.http import problems, signing
 from kefu_common.http.app import create_app
 from kefu_common.http.auth import Authenticator, Principal, hash_key, new_key, principal
 from kefu_common.http.lists import Items, Page, cursor_after
@@ -111,6 +111,13 @@ def an_app(to_raise: list[BaseException]) -> FastAPI:
     @router.post("/v1/signed")
     async def signed(who: Annotated[Principal, Depends(principal)], request: Request) -> dict[str, Any]:
         return {"key": who.key, "body": (await request.body()).decode()}
+
+    @router.post("/v1/later")
+    async def later(_who: Annotated[Principal, Depends(principal)], request: Request) -> dict[str, str]:
+        # as an open stream does, long after the signature's window
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(signing, "WINDOW_S", -1)
+            return {"key": (await app.state.authenticator(request)).key}
 
     @router.get("/v1/me")
     async def me(who: Annotated[Principal, Depends(principal)]) -> dict[str, Any]:
@@ -353,6 +360,11 @@ async def test_a_signed_request_is_taken_only_as_it_was_signed(
     assert answer.status_code == status, answer.text
     if status == 200:
         assert answer.json() == {"key": "signs", "body": BODY.decode()}
+
+
+async def test_who_was_proven_stays_so_while_the_request_lasts(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/later", content=BODY, headers=signature(target="/v1/later"))
+    assert answer.json() == {"key": "signs"}
 
 
 async def test_what_is_signed_is_bounded(client: httpx.AsyncClient) -> None:
