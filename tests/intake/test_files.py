@@ -144,6 +144,13 @@ async def test_bodies_over_256_kib_lie_in_the_object_store(intake: Intake) -> No
         )
 
 
+async def test_an_email_without_a_text_gets_one_from_its_html(intake: Intake) -> None:
+    for number, html in enumerate(("<p>您好<br>再见</p>", f"<p>您好<br>再见</p><!--{'x' * LONG}-->")):
+        interaction = f"html-only-{number}"
+        await intake.post("emails", a_post("email.received", interaction=interaction, data={"html": html}))
+        assert (await the_mail(intake, interaction)).text == "您好\n再见"
+
+
 async def test_an_upload_is_typed_by_its_content_and_stored_once(intake: Intake) -> None:
     first = await upload(intake, PNG, "?name=a.pdf", **{"Content-Type": "application/pdf"})
     assert first.status_code == 201

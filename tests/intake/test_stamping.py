@@ -10,6 +10,7 @@ from kefu_common.events.interactions import INTERACTION_MODELS, ChatMessage
 from kefu_common.kafka.topics import MAX_RECORD_BYTES
 from kefu_intake.api.body import MAX_EVENT_BYTES
 from kefu_intake.domain.forms import read_form
+from kefu_intake.domain.long_bodies import split
 from kefu_intake.domain.stamping import record_key, stamp
 from tests.intake.building import EXAMPLES, Json, a_post, body_of
 
@@ -46,7 +47,8 @@ def test_consumers_read_what_adapters_posted(example: tuple[str, Json]) -> None:
     said = read.data.model_dump(by_alias=True)
     data = post["data"]
     assert isinstance(data, dict)
-    for name in data.keys() - {"attachments"}:
+    derived = {"text"} if post["type"] == "email.received" and not data["text"] else set()
+    for name in data.keys() - {"attachments"} - derived:
         assert said[name] == data[name]
     assert said["source"] == post["source"]
     assert record_key(event) == f"acme/{post['interaction']}".encode()
@@ -113,7 +115,9 @@ def test_the_largest_event_fits_into_a_record() -> None:
     for filler in ('"', "中", "\x01", "\x7f"):
         largest = body(filler * (room // len(body_of(filler)[1:-1])))
         assert len(largest) > MAX_EVENT_BYTES - 10
-        event = stamp(read_form("emails", largest), "a" * 64, "b" * 64, "CN", "c" * 55)
+        form = read_form("emails", largest)
+        kept, _ = split(form.get("data") or {})
+        event = stamp({**form, "data": kept}, "a" * 64, "b" * 64, "CN", "c" * 55)
         assert len(event.to_bytes()) < MAX_RECORD_BYTES
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from kefu_intake.domain.forms import Form
 from kefu_intake.domain.limits import KIB
+from kefu_intake.domain.mail.html_text import with_text
 
 LONGEST_BYTES: Final = 256 * KIB
 _CUT: Final = "…"
@@ -28,6 +29,7 @@ def is_long(form: Form) -> bool:
 
 def split(data: Mapping[str, object]) -> tuple[dict[str, object], list[Body]]:
     """The data without what is too long, and that: of a text the beginning stays, of an HTML nothing."""
+    data = with_text(data)  # before the HTML is gone
     kept = dict(data)
     bodies: list[Body] = []
     for name in _long_fields(data):

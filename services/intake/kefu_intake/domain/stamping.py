@@ -11,6 +11,7 @@ from kefu_common.ids import derived_event_id
 from kefu_intake.domain.complaints import Complaint
 from kefu_intake.domain.forms import Form
 from kefu_intake.domain.identity import uniform_contact, uniform_numbers
+from kefu_intake.domain.mail.html_text import with_text
 from kefu_intake.domain.mail.marks import marks_of
 
 MOST_AHEAD: Final = timedelta(minutes=5)
@@ -42,7 +43,7 @@ def stamp(
     elif "attachments" in data:
         data["attachments"] = [_described(each) for each in _listed(data["attachments"])]
     if type == "kefu.email.received":
-        data = _marked(data)
+        data = _marked(with_text(data))
     data["source"], data["category"] = form.get("source"), form.get("category")
     data["contact"] = _claim(form.get("contact"), region)
     return Event(

@@ -5,7 +5,7 @@ lexbor took a minute for 1 MB of nested `<div>`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import unescape
 from typing import Final
 
@@ -53,6 +53,12 @@ def text_of(html: str) -> str:
     joined = "".join(_pieces(html[:_LONGEST].replace(_BREAK, "")))
     text = _BLANKS.sub(" ", joined).replace(_BREAK, "\n")
     return _MANY_BREAKS.sub("\n\n", _AROUND_BREAKS.sub("\n", text)).strip()
+
+
+def with_text(data: Mapping[str, object]) -> dict[str, object]:
+    """The data of an e-mail, with a text derived from its HTML where it has none."""
+    html = data.get("html")
+    return {**data, "text": text_of(html)} if isinstance(html, str) and not data.get("text") else dict(data)
 
 
 def _pieces(html: str) -> Iterator[str]:
