@@ -115,6 +115,7 @@ CASES = [
     text_in(
         b"; charset=utf-8", b"a\x00b\xed\xa0\x80c", "a\ufffdb\ufffd\ufffd\ufffdc", "NUL and a surrogate in the text"
     ),
+    text_in(b"", b"\x01" * 250_000, "\ufffd" * 250_000, "a text of control characters, each six bytes in JSON"),
     text_in(b"; charset=utf-16", "您好".encode("utf-16"), "您好", "UTF-16 with its mark"),
     text_in(b'; charset="', b"hi", "hi", "an unfinished parameter"),
     # subjects

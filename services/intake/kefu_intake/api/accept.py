@@ -151,9 +151,9 @@ class Acceptance:
     async def _laid_aside(self, long: Long, judged: Judged) -> Ready | Refused:
         try:
             form = await self._files.lay_aside(long.form, judged.who.account)
+            return self._ready(form, judged.who, judged.context)
         except Problem as problem:
             return Refused(long.form["id"], problem)
-        return self._ready(form, judged.who, judged.context)
 
     def _judge(
         self, path: str, item: object, is_oversized: bool, who: Principal, context: str | None
@@ -163,11 +163,11 @@ class Acceptance:
                 raise PayloadTooLarge(bodies.EVENT_TOO_LARGE)
             form = take_form(path, item)
             self._check(form, who)
+            return Long(form) if is_long(form) else self._ready(form, who, context)
         except FormInvalid as error:
             return Refused(_id_of(item), Invalid(error.complaints))
         except Problem as problem:
             return Refused(_id_of(item), problem)
-        return Long(form) if is_long(form) else self._ready(form, who, context)
 
     def _check(self, form: Form, who: Principal) -> None:
         site = form["site"]
@@ -186,6 +186,8 @@ class Acceptance:
         event = stamp(form, who.account, who.adapter, "CN" if site is None else site.region, context)
         headers = (_CONTENT_TYPE_HEADER, ("traceparent", context.encode())) if context else (_CONTENT_TYPE_HEADER,)
         record = Outgoing(self._topic, record_key(event), event.to_bytes(), headers)
+        if record.size > record.at_most:
+            raise PayloadTooLarge("the event is too large once it is written")
         return Ready(Accepted(form["id"], event.subject, event.id), event.type, record)
 
     async def _publish(self, ready: Sequence[Ready], span: Span | None) -> Iterable[Accepted | Refused]:

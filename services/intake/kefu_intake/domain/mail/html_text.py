@@ -41,7 +41,7 @@ _LINKS: Final = ("http://", "https://", "mailto:")
 _TAG: Final = re.compile(r"(/?)([A-Za-z][A-Za-z0-9]{0,20})")
 _ATTRIBUTE: Final = re.compile(r"""\b(href|alt)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
 _LONGEST_TAG: Final = 8 * 1024
-_BLANKS: Final = re.compile(r"[ \t\r\n\f\u00a0]+")
+_BLANKS: Final = re.compile(r"[\x01-\x20\x7f\u00a0]+")
 _AROUND_BREAKS: Final = re.compile(r" ?\n ?")
 _MANY_BREAKS: Final = re.compile(r"\n{3,}")
 _BREAK: Final = "\x00"
