@@ -72,7 +72,7 @@ class Process:
         """Connect to what may be away for now, then begin."""
         await running.until_up("PostgreSQL", self.db.start, passes)
         await running.until_up("Kafka", self.producer.start, lambda e: isinstance(e, KafkaError | NotConfirmed))
-        await secrets.make_missing(self.db, self.sealer)
+        await running.until_up("PostgreSQL", lambda: secrets.make_missing(self.db, self.sealer), passes)
         self.tasks.start("statistics", statistics.keep_fresh(self.db))
         self.tasks.start("relay", self.relay.run())
         self.tasks.start("assigner", self.assigner.run())
