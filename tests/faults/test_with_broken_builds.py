@@ -1,7 +1,7 @@
 """The checks are checked: builds that are broken, killed right where they lose or repeat, must be caught.
 
-Last by its name among those that share the stack: what a broken build lost is recorded nowhere, and takes effect after all
-when a consumer reads its partition from the beginning, as it does when Kafka was killed together with its offsets.
+Last by its name among those that share the stack: what a broken build lost is recorded nowhere, and takes effect after
+all when a consumer reads its partition from the beginning, as it does when Kafka was killed together with its offsets.
 """
 
 import random
