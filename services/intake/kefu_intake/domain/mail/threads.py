@@ -5,16 +5,14 @@ import hashlib
 import re
 from typing import Final
 
+from kefu_intake.domain.mail.heads import split
 from kefu_intake.domain.mail.reading import Mail
 
 _ID_BYTES: Final = 20
 _TAG: Final = re.compile(r"[\[【]\s*[#＃]\s*([0-9A-Za-z]{20,60})\s*[\]】]")
 _PLUS: Final = re.compile(r"[^@]*\+([0-9A-Za-z]{20,60})@")
 _MOST_TAGS: Final = 10
-_HEAD_END: Final = re.compile(rb"\r?\n\r?\n|\r\r")
 _SAME: Final = re.compile(rb"^(message-id|date|from|subject)[ \t]*:", re.IGNORECASE)
-_BREAK: Final = re.compile(rb"\r\n?")
-_LONGEST_HEAD: Final = 1024 * 1024
 
 
 def interaction_of(mail: Mail, event_id: str) -> str:
@@ -25,13 +23,15 @@ def interaction_of(mail: Mail, event_id: str) -> str:
 
 
 def event_id_of(raw: bytes) -> str:
-    """What is the same for every delivery of one mail, and for no other: it survives new Received lines."""
-    found = _HEAD_END.search(raw, 0, _LONGEST_HEAD)
-    head, body = (raw[: found.start()], raw[found.end() :]) if found else (raw, b"")
+    """What is the same for every delivery of one mail, and for no other: it survives new Received lines.
+
+    Whatever is no header field counts, wherever it stands: a mail that is taken for another one is lost.
+    """
+    head, body = split(raw)
     digest = hashlib.sha256()
     for line in sorted(_same_headers(head)):
         digest.update(line + b"\n")
-    digest.update(b"\n" + _BREAK.sub(b"\n", body).rstrip(b"\n"))
+    digest.update(b"\n" + body.rstrip(b"\n"))
     return f"mail-{digest.hexdigest()[: 2 * _ID_BYTES]}"
 
 
@@ -43,6 +43,6 @@ def tags_in(mail: Mail) -> list[str]:
 
 
 def _same_headers(head: bytes) -> list[bytes]:
-    unfolded = re.sub(rb"\n[ \t]+", b" ", _BREAK.sub(b"\n", head))
+    unfolded = re.sub(rb"\n[ \t]+", b" ", head)
     lines = (line for line in unfolded.split(b"\n") if _SAME.match(line))
     return [line.partition(b":")[0].strip().lower() + b":" + line.partition(b":")[2].strip() for line in lines]
