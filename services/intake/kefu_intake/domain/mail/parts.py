@@ -9,16 +9,12 @@ from typing import Final
 from kefu_intake.domain.content_types import type_of
 from kefu_intake.domain.mail import tnef
 from kefu_intake.domain.mail.decoding import decode_header, decode_text
+from kefu_intake.domain.mail.parsing import TooMany
 
 MOST_PARTS: Final = 1000
-DEEPEST: Final = 50
 _NAME: Final = 200
-_BROKEN: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_BROKEN: Final = (AttributeError, LookupError, TypeError, ValueError)
 """What the standard library's generator raises for messages that it parsed itself."""
-
-
-class TooMany(Exception):
-    """More parts, or deeper ones, than a mail may have; says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +37,23 @@ class Contents:
 
 
 def contents_of(mail: "Message[str, str]") -> Contents:
-    """Texts, HTMLs and files in their order. Raises `TooMany`."""
+    """Texts, HTMLs and files in their order. Raises `TooMany`, and `RecursionError` for mails deep in each other."""
     found = Contents()
     for part in _leaves(mail):
-        _take(part, found)
+        _take(part, found, is_whole=part is mail)
     return found
 
 
 def _leaves(mail: "Message[str, str]") -> Iterator["Message[str, str]"]:
-    waiting: list[tuple[Message[str, str], int]] = [(mail, 0)]
+    waiting = [mail]
     seen = 0
     while waiting:
-        part, depth = waiting.pop()
+        part = waiting.pop()
         seen += 1
         if seen > MOST_PARTS:
             raise TooMany(f"expected at most {MOST_PARTS:,} parts")
-        if depth > DEEPEST:
-            raise TooMany(f"expected parts nested at most {DEEPEST} deep")
         if part.get_content_maintype() == "multipart" and part.is_multipart():
-            waiting += [(each, depth + 1) for each in reversed(_below(part))]
+            waiting += reversed(_below(part))
         else:
             yield part
 
@@ -70,10 +64,10 @@ def _below(part: "Message[str, str]") -> list["Message[str, str]"]:
     return [each for each in found if isinstance(each, Message)] if isinstance(found, list) else []
 
 
-def _take(part: "Message[str, str]", found: Contents) -> None:
+def _take(part: "Message[str, str]", found: Contents, *, is_whole: bool) -> None:
     type = part.get_content_type()
     name = _name_of(part)
-    is_attached = _disposition(part) == "attachment" or name is not None
+    is_attached = _disposition(part) == "attachment" or (name is not None and not is_whole)
     content = _content(part)
     if part.get_content_maintype() == "multipart":
         type = "text/plain"  # without the boundary that it names it has no parts: what is there is its text
@@ -82,10 +76,12 @@ def _take(part: "Message[str, str]", found: Contents) -> None:
         text = decode_text(content, None if charset is None else _plain(charset))
         if text.strip():
             (found.texts if type == "text/plain" else found.htmls).append(text)
-    elif type in tnef.TYPES and (package := tnef.unpack(content)) is not None:
+    elif (type in tnef.TYPES or name == tnef.FILE_NAME) and (package := tnef.unpack(content)) is not None:
         found.files += [_file(file_name, file, None, None, found) for file_name, file in package.files]
         found.texts += [package.text] if package.text and not found.texts else []
         found.htmls += [package.html] if package.html and not found.htmls else []
+        if package.has_rtf and not (found.texts or found.htmls):
+            found.files.append(_file(name, content, type, None, found))
     elif content or name is not None:
         content_id = (decode_header(part.get("Content-ID", "")) or "").strip("<> ")[:_NAME] or None
         found.files.append(_file(name or _inner_name(part), content, type, content_id, found))
@@ -139,12 +135,21 @@ def _inner_name(part: "Message[str, str]") -> str | None:
 
 def _content(part: "Message[str, str]") -> bytes:
     if part.is_multipart():  # a mail in the mail, or a report's fields
-        return b"\n".join(map(_whole, _below(part)))
+        whole = b"\n".join(map(_whole, _below(part)))
+        return _decoded(whole, part) if not any(each.keys() for each in _below(part)) else whole
     try:
         decoded = part.get_payload(decode=True)
     except _BROKEN:
         return b""
     return decoded if isinstance(decoded, bytes) else b""
+
+
+def _decoded(content: bytes, part: "Message[str, str]") -> bytes:
+    """What some programs encode although nobody may (RFC 2046, section 5.2.1): it looks like a mail without header."""
+    encoded: Message[str, str] = Message()
+    encoded["Content-Transfer-Encoding"] = part.get("Content-Transfer-Encoding", "8bit")
+    encoded.set_payload(content.strip().decode("ascii", "surrogateescape"))
+    return _content(encoded)
 
 
 def _whole(message: "Message[str, str]") -> bytes:

@@ -4,9 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email._policybase import Compat32
 from email.message import Message
-from email.parser import BytesParser
 from email.utils import getaddresses, parsedate_to_datetime
 from typing import Any, Final
 
@@ -14,13 +12,13 @@ from kefu_common.events.words import Auto
 from kefu_intake.domain.complaints import Complaint
 from kefu_intake.domain.mail.automatic import auto_of
 from kefu_intake.domain.mail.decoding import decode_header
+from kefu_intake.domain.mail.heads import END, LONGEST, mended
 from kefu_intake.domain.mail.html_text import text_of
-from kefu_intake.domain.mail.parts import File, TooMany, contents_of
+from kefu_intake.domain.mail.parsing import LONGEST_FIELD, TooMany, parse
+from kefu_intake.domain.mail.parts import File, contents_of
 
 _MOST_LINES: Final = 1_000_000
 _MOST_MARKS: Final = 10_000
-_LONGEST_HEAD: Final = 256 * 1024
-_LONGEST_FIELD: Final = 16 * 1024
 _SUBJECT: Final = 2000
 _KEPT_VALUE: Final = 8 * 1024
 _KEPT_IN_ALL: Final = 64 * 1024
@@ -41,7 +39,6 @@ _KEPT: Final = {
 _ID: Final = re.compile(rf"<\s*([^<>\s]{{1,{_LONGEST_ID}}})\s*>")
 _BARE_ID: Final = re.compile(rf"[^<>\s,;()]{{1,{_LONGEST_ID}}}")
 _ADDRESS: Final = re.compile(r"[^\s<>,;:\"()\[\]]{1,64}@[^\s<>,;:\"()\[\]]{1,255}")
-_HEAD_END: Final = re.compile(rb"\r?\n\r?\n|\r\r")
 _HEADER: Final = re.compile(rb"^[A-Za-z][A-Za-z0-9._-]*[ \t]*:", re.MULTILINE)
 _BROKEN: Final = (AttributeError, LookupError, TypeError, ValueError)
 
@@ -84,23 +81,16 @@ class Mail:
     auto: Auto | None
 
 
-class _Untouched(Compat32):
-    """Headers stay as they came: the bytes beyond ASCII as surrogates, for us to decode."""
-
-    def header_fetch_parse(self, name: str, value: str) -> str:  # noqa: ARG002 - the name is the base class's
-        """The value itself."""
-        return value
-
-
 def read_mail(raw: bytes, envelope_sender: str | None = None) -> Mail:
     """Read a mail. `envelope_sender` is empty for the null sender, None when nobody knows it.
 
     Raises:
         MailInvalid: it is no mail, or one that was made to exhaust whoever reads it.
     """
+    raw = mended(raw)
     _check_bounds(raw)
     try:
-        parsed: Message[str, str] = BytesParser(policy=_Untouched()).parsebytes(raw)
+        parsed = parse(raw)
         contents = contents_of(parsed)
     except TooMany as error:
         raise MailInvalid(str(error)) from None
@@ -134,10 +124,10 @@ def ids_in(value: str) -> list[str]:
 
 def _check_bounds(raw: bytes) -> None:
     """Refused before it costs anything. Raises `MailInvalid`."""
-    end = _HEAD_END.search(raw)
+    end = END.search(raw)
     head = raw[: end.start()] if end else raw
-    if len(head) > _LONGEST_HEAD:
-        raise MailInvalid(f"expected a header of at most {_LONGEST_HEAD // 1024} KiB and an empty line after it")
+    if len(head) > LONGEST:
+        raise MailInvalid(f"expected a header of at most {LONGEST // 1024} KiB and an empty line after it")
     if not _HEADER.search(head):
         raise MailInvalid("expected an e-mail, which begins with header fields such as From:")
     if raw.count(b"\n") > _MOST_LINES or raw.count(b"\r") > 2 * _MOST_LINES:
@@ -150,7 +140,7 @@ def _fields(parsed: "Message[str, str]") -> dict[str, list[str]]:
     """The values of each header as they came, by its name in lower case."""
     fields: dict[str, list[str]] = {}
     for name, value in parsed.raw_items():
-        fields.setdefault(name.lower(), []).append(value[:_LONGEST_FIELD])
+        fields.setdefault(name.lower(), []).append(value[:LONGEST_FIELD])
     return fields
 
 
@@ -187,7 +177,7 @@ def _first_address(values: Iterable[str]) -> Address | None:
 
 
 def _recipients(fields: dict[str, list[str]]) -> tuple[Address, ...]:
-    names = ("to", "cc", "delivered-to", "x-original-to")
+    names = ("delivered-to", "x-original-to", "to", "cc")  # ours first: they must not be cut off
     return tuple(_addresses(value for name in names for value in fields.get(name, ()))[:_MOST_ADDRESSES])
 
 
