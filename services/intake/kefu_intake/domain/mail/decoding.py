@@ -69,8 +69,11 @@ def _is_shifted(raw: bytes) -> bool:
 def _declared(raw: bytes, charset: str | None) -> str:
     codec = _codec(charset)
     tries = [codec] if codec is not None else []
-    # Single bytes decode as anything: what reads as UTF-8 is UTF-8.
-    tries = ["utf-8", *tries] if codec is not None and codec.startswith(("iso8859", "cp125")) else tries
+    if codec is not None and (codec.startswith(("iso8859", "cp125")) or (codec.startswith("utf-16") and 0 not in raw)):
+        # These decode anything: what reads as UTF-8 is UTF-8.
+        tries = ["utf-8", *tries]
+    if codec == "big5hkscs":
+        tries.append("cp950")  # Microsoft's, with a euro
     for each in tries if tries else _GUESSES:
         try:
             return raw.decode(each)
@@ -87,9 +90,13 @@ def _declared(raw: bytes, charset: str | None) -> str:
 
 
 def _not_utf_8(raw: bytes) -> str:
-    """What says UTF-8 and is not: GB18030 if it reads so as a whole, else UTF-8 with gaps."""
+    """What says UTF-8 and is not: GB18030 if it reads so as a whole, else UTF-8 with gaps.
+
+    A UTF-8 that was damaged or cut has more whole characters beyond ASCII than gaps.
+    """
     broken = raw.decode("utf-8", "replace")
-    if broken.count("\ufffd") <= len(broken) // 20:
+    gaps = broken.count("\ufffd")
+    if 2 * gaps <= len(broken) - len(broken.encode("ascii", "ignore")):
         return broken
     try:
         return raw.decode("gb18030")
