@@ -12,9 +12,13 @@ _BULK: Final = frozenset({"bulk", "list", "junk"})
 _ROBOT_HEADERS: Final = ("X-Autoreply", "X-Autorespond", "X-Autoresponder", "X-Auto-Reply")
 _DAEMON: Final = re.compile(r"(mailer-daemon|postmaster)@", re.IGNORECASE)
 _SUBJECT: Final = re.compile(
-    r"(自动回复|自動回覆|自动答复|自動答覆|auto(matic)?[ -]?(reply|response)|out of (the )?office)", re.IGNORECASE
+    r"[\[【]?(自动回复|自動回覆|自动答复|自動答覆|auto(matic)?[ -]?(reply|response)|out of (the )?office( autoreply)?)"
+    r"\s*([:：\]】]|$)",
+    re.IGNORECASE,
 )
-"""QQ's, 163's and Outlook's own words, for programs that say so nowhere else; at the subject's beginning only."""
+"""QQ's, 163's and Outlook's own words, for programs that say so nowhere else; before the colon only, as people write
+of such things too."""
+_LOOP_HEADERS: Final = frozenset({"kefu-loop", "x-kefu-loop"})
 
 
 def auto_of(
@@ -27,7 +31,7 @@ def auto_of(
     submitted = _word(headers, "auto-submitted")
     precedence = _word(headers, "precedence")
     subject = _word(headers, "subject", whole=True)
-    if "kefu-loop" in headers or len(headers.get("received", ())) > _MOST_HOPS:
+    if not _LOOP_HEADERS.isdisjoint(headers) or len(headers.get("received", ())) > _MOST_HOPS:
         return Auto.LOOP
     if is_report or has_null_sender or (_DAEMON.match(sender) and submitted != "no"):
         # Programs that answer for a person use the null sender too, and say what they are.
@@ -36,7 +40,7 @@ def auto_of(
         return Auto.REPLY
     if _SUBJECT.match(subject) and submitted != "no":
         return Auto.REPLY
-    if submitted.startswith("auto-"):
+    if submitted not in ("", "no"):
         return Auto.GENERATED
     if precedence in _BULK or "list-id" in headers:
         return Auto.BULK
