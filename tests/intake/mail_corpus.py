@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kefu_common.events.words import Auto
+from kefu_intake.domain.mail.reading import Address
 
 CRLF = b"\r\n"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
@@ -76,18 +77,47 @@ def refused(name: str, raw: bytes) -> Case:
     return Case(name, raw, status=422)
 
 
-def tnef(*files: tuple[str, bytes]) -> bytes:
-    """A winmail.dat. Source: MS-OXTNEF, section 2.1."""
-
-    def attribute(level: int, id: int, data: bytes) -> bytes:
-        return struct.pack("<BIL", level, id, len(data)) + data + struct.pack("<H", sum(data) & 0xFFFF)
-
+def tnef(*files: tuple[str, bytes], properties: bytes = b"", long_name: str = "", codepage: int = 936) -> bytes:
+    """A winmail.dat, with a message's MAPI properties. Source: MS-OXTNEF, section 2.1."""
     found = struct.pack("<LH", 0x223E9F78, 1) + attribute(1, 0x00089006, struct.pack("<L", 0x10000))
+    found += attribute(1, 0x00069007, struct.pack("<LL", codepage, 0))
+    found += attribute(1, 0x00069003, properties) if properties else b""
     for name, content in files:
         found += attribute(2, 0x00069002, bytes(14))
-        found += attribute(2, 0x00018010, name.encode("ascii") + b"\x00")
+        found += attribute(2, 0x00018010, name.encode("gbk") + b"\x00")
         found += attribute(2, 0x0006800F, content)
+        found += attribute(2, 0x00069005, mapi(wide(0x3707, long_name))) if long_name else b""
     return found
+
+
+def attribute(level: int, id: int, content: bytes) -> bytes:
+    return struct.pack("<BIL", level, id, len(content)) + content + struct.pack("<H", sum(content) & 0xFFFF)
+
+
+def mapi(*properties: bytes) -> bytes:
+    return struct.pack("<L", len(properties)) + b"".join(properties)
+
+
+def wide(id: int, text: str) -> bytes:
+    """A property that holds a text in UTF-16."""
+    return _long(0x1F, id, text.encode("utf-16-le") + bytes(2))
+
+
+def binary(id: int, content: bytes) -> bytes:
+    return _long(0x102, id, content)
+
+
+def number(id: int, value: int) -> bytes:
+    return struct.pack("<HHL", 3, id, value)
+
+
+def _long(kind: int, id: int, content: bytes) -> bytes:
+    return struct.pack("<HHLL", kind, id, 1, len(content)) + content + bytes(-len(content) % 4)
+
+
+def packed(content: bytes, *others: bytes, type: bytes = b"application/ms-tnef") -> bytes:
+    """A mail with a winmail.dat after these parts."""
+    return multi(*others, attached(b"filename=winmail.dat", content, type))
 
 
 GB = "镕㐀烤箱坏了".encode("gb18030")
@@ -118,6 +148,26 @@ CASES = [
     text_in(b"", b"\x01" * 250_000, "\ufffd" * 250_000, "a text of control characters, each six bytes in JSON"),
     text_in(b"; charset=utf-16", "您好".encode("utf-16"), "您好", "UTF-16 with its mark"),
     text_in(b'; charset="', b"hi", "hi", "an unfinished parameter"),
+    text_in(b"; charset=utf-16", "烤箱坏了".encode(), "烤箱坏了", "UTF-8 that says UTF-16"),
+    text_in(b"; charset=big5", "五十€".encode("cp950"), "五十€", "Big5 with Microsoft's euro"),
+    text_in(
+        b"; charset=utf-8",
+        b"The oven of order 4711 is broken, see " * 3 + "烤箱".encode("gbk"),
+        "The oven of order 4711 is broken, see " * 3 + "烤箱",
+        "two characters of GBK in a text that says UTF-8",
+    ),
+    text_in(b"; charset=utf-8", "烤箱坏了".encode()[:-1], "烤箱坏\ufffd", "UTF-8 that was cut in a character"),
+    # headers that break off
+    Case("a line without a colon", mail(b"broken", b" and more", b"Subject: x"), {"subject": "x", "text": "hello"}),
+    Case("a blank before the colon", mail(b"Subject : x"), {"subject": "x", "text": "hello"}),
+    Case("a NUL in a header's name", mail(b"Sub\x00ject: x"), {"subject": "x", "text": "hello"}),
+    Case("a Chinese header's name", mail("主题: y".encode(), b"Subject: x"), {"subject": "x", "text": "hello"}),
+    Case("a mark of UTF-8 before it all", b"\xef\xbb\xbf" + mail(b"Subject: x"), {"subject": "x", "text": "hello"}),
+    Case(
+        "a text without an empty line before it",
+        b"From: w@example.com\r\nhello there\r\n\r\nall of you",
+        {"sender": "w@example.com", "text": "hello there\n\nall of you"},
+    ),
     # subjects
     subject("a subject in GBK", word("烤箱报修", "gbk"), "烤箱报修"),
     subject("a subject in Q encoding", word("烤箱 报修", "utf-8", "Q"), "烤箱 报修"),
@@ -220,7 +270,7 @@ CASES = [
     ),
     Case(
         "a winmail.dat that is broken",
-        multi(plain(), attached(b"filename=winmail.dat", tnef(("a.png", PNG))[:40], b"application/ms-tnef")),
+        multi(plain(), attached(b"filename=winmail.dat", tnef(("a.png", PNG))[:-20], b"application/ms-tnef")),
         {},
         (("winmail.dat", "application/octet-stream"),),
     ),
@@ -244,6 +294,61 @@ CASES = [
         mail(b"Content-Transfer-Encoding: x-uuencode", body=b"begin 644 a\r\n#86)C\r\n`\r\nend\r\n"),
         {"text": "abc"},
     ),
+    Case(
+        "a mail in the mail, in base64, which it may not be",
+        multi(
+            plain(),
+            part(
+                b"message/rfc822; name=a.eml",
+                encodebytes(b"Subject: x\r\n\r\nhi"),
+                b"Content-Transfer-Encoding: base64",
+            ),
+        ),
+        {"text": "正文"},
+        (("a.eml", "message/rfc822"),),
+    ),
+    Case("a text with a name", mail(b'Content-Type: text/html; name="m.html"', body=b"<p>x"), {"text": "x"}),
+    Case(
+        "winmail.dat by its name alone",
+        packed(tnef(("a.png", PNG)), plain(), type=b"application/octet-stream"),
+        {"text": "正文"},
+        (("a.png", "image/png"),),
+    ),
+    Case(
+        "winmail.dat with long and Chinese names",
+        packed(tnef(("FAPIAO~1.PNG", PNG), long_name="发票㐀.png"), plain()),
+        {"text": "正文"},
+        (("发票㐀.png", "image/png"),),
+    ),
+    Case("winmail.dat with a name in GBK", packed(tnef(("发票.png", PNG))), {}, (("发票.png", "image/png"),)),
+    Case(
+        "winmail.dat that holds the text",
+        packed(tnef(properties=mapi(wide(0x1000, "烤箱坏了\r\n")))),
+        {"text": "烤箱坏了\n"},
+    ),
+    Case(
+        "winmail.dat that holds HTML",
+        packed(tnef(properties=mapi(number(0x3FDE, 65001), binary(0x1013, "<p>烤箱".encode())))),
+        {"text": "烤箱", "html": "<p>烤箱"},
+    ),
+    Case(
+        "winmail.dat whose text is only RTF",
+        packed(tnef(("a.png", PNG), properties=mapi(binary(0x1009, b"LZFu")))),
+        {"text": None},
+        (("a.png", "image/png"), ("winmail.dat", "application/octet-stream")),
+    ),
+    Case(
+        "winmail.dat that promises four billion properties",
+        packed(tnef(properties=b"\xff\xff\xff\xff"), plain()),
+        {"text": "正文"},
+        (("winmail.dat", "application/octet-stream"),),
+    ),
+    Case(
+        "winmail.dat that promises four billion values",
+        packed(tnef(properties=struct.pack("<LHHL", 1, 0x1002, 0x3000, 0xFFFFFFFF)), plain()),
+        {"text": "正文"},
+        (("winmail.dat", "application/octet-stream"),),
+    ),
     Case("an empty body", mail(body=b""), {"text": None}),
     Case("no body", b"From: w@example.com", {"text": None}),
     Case("bare line feeds", mail(b"Subject: x", body=b"a\nb").replace(CRLF, b"\n"), {"subject": "x", "text": "a\nb"}),
@@ -253,6 +358,9 @@ CASES = [
     file_named("a raw name in GBK", b'filename="' + "发票.png".encode("gbk") + b'"', "发票.png"),
     file_named("a name by RFC 2231", b"filename*=gb18030''%B7%A2%C6%B1.png", "发票.png"),
     file_named("a name in pieces", b"filename*0*=utf-8''%E5%8F%91; filename*1*=%E7%A5%A8.png", "发票.png"),
+    file_named(
+        "a name in pieces and as a whole", b"filename*0*=utf-8''a.png; filename*=utf-8''b.png", "attachment-1.png"
+    ),
     file_named("a way to another folder", b'filename="../../etc/passwd.png"', "passwd.png"),
     file_named("a way of Windows", b'filename="C:\\\\x\\\\y.png"', "y.png"),
     file_named("controls in a name", b'filename="a\x07b.png"', "a b.png"),
@@ -281,6 +389,12 @@ CASES = [
     auto("a newsletter", Auto.BULK, b"List-Id: <news.example>"),
     auto("bulk", Auto.BULK, b"Precedence: bulk"),
     auto("a machine's notice", Auto.GENERATED, b"Auto-Submitted: auto-generated"),
+    auto("a notice of an unknown kind", Auto.GENERATED, b"Auto-Submitted: yes"),
+    auto("our own mail by another name", Auto.LOOP, b"X-Kefu-Loop: yes"),
+    auto("163's own words alone", Auto.REPLY, b"Subject: " + word("自动答复", "gbk")),
+    auto("Outlook's own words", Auto.REPLY, b"Subject: Out of Office AutoReply: your order"),
+    auto("a customer whose auto-reply is broken", None, b"Subject: " + word("自动回复不工作了", "utf-8")),
+    auto("a customer who wants chairs", None, b"Subject: Out of office chairs"),
     auto("our own mail", Auto.LOOP, b"Kefu-Loop: yes"),
     auto("a circle", Auto.LOOP, *[b"Received: from a by b; Wed, 25 Nov 2026 10:00:00 +0800"] * 51),
     auto("a person, and says so", None, b"Auto-Submitted: no"),
@@ -299,6 +413,11 @@ CASES = [
         {"message_id": "m@example.com"},
     ),
     Case("an id that is none", mail(b"In-Reply-To: your letter of Monday"), {"in_reply_to": None}),
+    Case(
+        "an address of ours behind a hundred others",
+        mail(b"To: " + b", ".join(b"a%d@b.example" % n for n in range(120)), b"Delivered-To: us@shop.example"),
+        {"to": (Address(None, "us@shop.example"), *[Address(None, f"a{n}@b.example") for n in range(99)])},
+    ),
     # dates
     Case("a date that is none", mail(b"Date: yesterday"), {"happened_at": None}),
     Case("a date of the year 9999999", mail(b"Date: Mon, 1 Jan 9999999 00:00:00 +0000"), {"happened_at": None}),
@@ -312,5 +431,6 @@ CASES = [
     refused("a thousand and one parts", multi(*[b"\r\nx"] * 1001)),
     refused("sixty parts in each other", b"From: a@b\r\n" + _NESTED),
     refused("a thousand parts in each other", b"From: a@b\r\n" + _NESTED * 20),
+    refused("300 mails in each other", b"From: a@b\r\n" + b"Content-Type: message/rfc822\r\n\r\n" * 300),
     refused("a million lines", mail(body=b"\n" * 1_000_001)),
 ]

@@ -2,6 +2,7 @@
 
 import time
 from base64 import encodebytes
+from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 
@@ -15,8 +16,18 @@ from kefu_intake.domain.mail.html_text import text_of
 from kefu_intake.domain.mail.marks import marks_of
 from kefu_intake.domain.mail.reading import Address, Mail, MailInvalid, read_mail
 from kefu_intake.domain.mail.threads import event_id_of, interaction_of, tags_in
-from tests.intake.mail_corpus import CASES, ZIP, Case, mail, multi, plain
+from tests.intake.mail_corpus import CASES, ZIP, Case, attribute, mail, multi, packed, part, plain, tnef
 
+EXHAUSTING = {
+    "multiparts in each other before many lines": b"From: a@b\r\n"
+    + b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(900))
+    + b"x\r\n" * 900_000,
+    "semicolons in a part's header": multi(part(b"text/plain" + b";" * 1024 * 1024, b"x")),
+    "semicolons in the headers of many parts": multi(*[part(b"text/plain" + b";" * 20 * 1024, b"x")] * 900),
+    "a winmail.dat of crumbs": packed(tnef() + attribute(1, 0x00089006, bytes(4)) * 500_000),
+    "a winmail.dat of many files": packed(tnef(*[("a", b"x")] * 50_000)),
+    "boundaries and nothing else": multi(b"")[:-7] + b"--b\n\n" * (6 * 1024 * 1024),
+}
 RECEIVED = b"Received: from a by b; Wed, 25 Nov 2026 10:30:00 +0800"
 
 
@@ -31,6 +42,12 @@ def test_each_mail_gives_what_it_says_or_is_refused(case: Case) -> None:
         found = getattr(read, name)
         assert (found.address if isinstance(found, Address) else found) == expected, name
     assert tuple((file.name, file.type) for file in read.files) == case.files
+
+
+def test_a_mail_in_the_mail_is_decoded_where_it_was_encoded_although_nobody_may() -> None:
+    inner = b"Subject: x\r\n\r\nhi"
+    encoded = part(b"message/rfc822", encodebytes(inner), b"Content-Transfer-Encoding: base64")
+    assert read_mail(multi(plain(), encoded)).files[0].content == inner
 
 
 def test_the_name_of_a_writer_is_read_in_any_charset() -> None:
@@ -78,6 +95,26 @@ def test_the_same_mail_is_the_same_event_on_whatever_way_it_came() -> None:
     assert len({event_id_of(each) for each in same}) == 1
     others = [raw.replace("一".encode(), "二".encode()), raw.replace(b"Subject: x", b"Subject: y")]
     assert len({event_id_of(each) for each in [raw, *others]}) == 3
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"From: a@b\nno header %s",
+        b"From: a@b\nno header\nlike: a header %s",
+        b"From: a@b\nno header %s\n\nthe rest",
+        b"From: a@b\n \n%s\n\nthe rest",
+        b"From: a@b\rno header %s\r\rthe rest",
+    ],
+)
+def test_mails_that_differ_are_different_events_wherever_their_header_breaks_off(broken: bytes) -> None:
+    assert event_id_of(broken % b"one") != event_id_of(broken % b"two")
+    assert event_id_of(broken % b"one") == event_id_of(RECEIVED + b"\r\n" + broken % b"one")
+
+
+def test_the_id_of_an_event_stays_what_it_was_in_older_versions() -> None:
+    raw = multi(plain("一"), lines=(b"Subject: x", b"Date: Wed, 25 Nov 2026 10:00:00 +0800"))
+    assert event_id_of(raw) == "mail-6df485e39d13c4a7516d8b870b956d60750ad5c0"
 
 
 def test_a_thread_is_one_interaction_by_the_first_id_that_names_it() -> None:
@@ -141,11 +178,19 @@ def test_headers_that_an_adapter_took_apart_are_marked_alike() -> None:
 
 def test_a_mail_of_30_mib_is_read_in_bounded_time() -> None:
     content = bytes(22 * 1024 * 1024)
-    part = b"Content-Type: application/zip\r\nContent-Transfer-Encoding: base64\r\n\r\n" + encodebytes(content)
+    zeros = part(b"application/zip", encodebytes(content), b"Content-Transfer-Encoding: base64")
     started = time.monotonic()
-    read = read_mail(multi(plain(), part))
+    read = read_mail(multi(plain(), zeros))
     assert len(read.files[0].content) == len(content)
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("raw", EXHAUSTING.values(), ids=EXHAUSTING)
+def test_a_mail_that_is_made_to_exhaust_is_read_or_refused_in_bounded_time(raw: bytes) -> None:
+    started = time.monotonic()
+    with suppress(MailInvalid):
+        read_mail(raw)
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(
