@@ -1,5 +1,6 @@
 """Reading e-mails as they are: nothing they hold may stop us, and what they say comes out."""
 
+import struct
 import time
 from base64 import encodebytes
 from contextlib import suppress
@@ -16,7 +17,21 @@ from kefu_intake.domain.mail.html_text import text_of
 from kefu_intake.domain.mail.marks import marks_of
 from kefu_intake.domain.mail.reading import Address, Mail, MailInvalid, read_mail
 from kefu_intake.domain.mail.threads import event_id_of, interaction_of, tags_in
-from tests.intake.mail_corpus import CASES, ZIP, Case, attribute, mail, multi, packed, part, plain, tnef
+from kefu_intake.domain.mail.tnef import unpack
+from tests.intake.mail_corpus import (
+    CASES,
+    ZIP,
+    Case,
+    attribute,
+    mail,
+    mapi,
+    multi,
+    number,
+    packed,
+    part,
+    plain,
+    tnef,
+)
 
 EXHAUSTING = {
     "multiparts in each other before many lines": b"From: a@b\r\n"
@@ -183,6 +198,20 @@ def test_a_mail_of_30_mib_is_read_in_bounded_time() -> None:
     read = read_mail(multi(plain(), zeros))
     assert len(read.files[0].content) == len(content)
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    "crumbs",
+    [
+        tnef() + attribute(1, 0x00088004, b"") * 2001,
+        tnef(properties=mapi(*[number(0x3000, 1)] * 2001)),
+        tnef(properties=mapi(struct.pack("<HHL", 0x1003, 0x3000, 2001) + bytes(4 * 2001))),
+        tnef(*[("a", b"x")] * 101),
+    ],
+    ids=["attributes", "properties", "values", "files"],
+)
+def test_a_winmail_dat_of_too_many_crumbs_stays_as_it_is(crumbs: bytes) -> None:
+    assert unpack(crumbs) is None
 
 
 @pytest.mark.parametrize("raw", EXHAUSTING.values(), ids=EXHAUSTING)
