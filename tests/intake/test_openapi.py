@@ -32,8 +32,8 @@ async def test_schemathesis_finds_nothing(intake: Intake, tmp_path: Path, phases
         Path(sys.executable).with_name("st"),
         *("--config-file", config, "run", f"{intake.client.base_url}/openapi.json", "--checks", "all"),
         *("--header", "Authorization: Bearer secret", "--phases", phases, "--max-examples", str(examples)),
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": "."},
+        cwd=tmp_path,  # where it leaves its cache
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
