@@ -2,6 +2,7 @@
 
 import asyncio
 import smtplib
+import time
 from base64 import b64encode
 from collections.abc import Callable
 from email.utils import formatdate
@@ -14,15 +15,23 @@ PDF = b"%PDF-1.4\n" + bytes(range(256)) * 40
 
 
 def a_mail(
-    *headers: str, sender: str, text: str = "烤箱坏了，请处理。", subject: str = "烤箱报修", file: bytes | None = PDF
+    *headers: str,
+    sender: str,
+    text: str = "烤箱坏了，请处理。",
+    subject: str = "烤箱报修",
+    file: bytes | None = PDF,
+    age_s: int = 0,
 ) -> bytes:
-    """A mail as a Chinese program of 2003 writes it: GBK throughout, the attachment's name in GB18030 and unquoted."""
+    """A mail as a Chinese program of 2003 writes it: GBK throughout, the attachment's name in GB18030 and unquoted.
+
+    It was written `age_s` ago: its time has whole seconds, and those of one second have no order.
+    """
     encoded = b64encode(subject.encode("gbk")).decode()
     head = [
         f"From: =?GB2312?B?{b64encode('王芳'.encode('gbk')).decode()}?= <{sender}>",
         "To: service@shop.example",
         f"Subject: =?GB2312?B?{encoded}?=",
-        f"Date: {formatdate()}",
+        f"Date: {formatdate(time.time() - age_s)}",
         *headers,
         "MIME-Version: 1.0",
         'Content-Type: multipart/mixed; boundary="=_b"',
@@ -76,7 +85,7 @@ async def finish(kefu: Kefu, interaction: str) -> None:
 async def test_a_mail_in_gbk_is_readable_its_file_opens_and_its_thread_is_one_ticket(kefu: Kefu) -> None:
     await kefu.sign_in("a01")
     sender, first = f"{an_id('c')}@example.com", f"{an_id('m')}@example.com"
-    raw = a_mail(f"Message-ID: <{first}>", sender=sender)
+    raw = a_mail(f"Message-ID: <{first}>", sender=sender, age_s=40)
 
     accepted = await post_mail(kefu, raw)
     assert await post_mail(kefu, b"Received: from elsewhere; Wed, 25 Nov 2026 10:00:00 +0800\r\n" + raw) == accepted
@@ -102,10 +111,13 @@ async def test_a_mail_in_gbk_is_readable_its_file_opens_and_its_thread_is_one_ti
     subject = await answered(kefu, ticket, sender, "已安排上门维修。")
     assert subject.startswith("Re: 烤箱报修 [#")
     reference = f"References: <{first}> <ours@kefu.example>"
-    await post_mail(kefu, a_mail(reference, sender=sender, text="谢谢", subject="Re: 烤箱报修", file=None))
-    await post_mail(kefu, a_mail(sender=f"{an_id('c')}@home.example", text="换个邮箱回复", subject=subject, file=None))
-    vacation = a_mail("Auto-Submitted: auto-replied", sender=sender, text="我在休假", subject=subject, file=None)
-    await post_mail(kefu, vacation)
+    thanks = a_mail(reference, sender=sender, text="谢谢", subject="Re: 烤箱报修", file=None, age_s=30)
+    home = f"{an_id('c')}@home.example"
+    from_home = a_mail(sender=home, text="换个邮箱回复", subject=subject, file=None, age_s=20)
+    robot = "Auto-Submitted: auto-replied"
+    vacation = a_mail(robot, sender=sender, text="我在休假", subject=subject, file=None, age_s=10)
+    for reply in (thanks, from_home, vacation):
+        await post_mail(kefu, reply)
     forged = subject[:-3] + ("a" if subject[-3] != "a" else "b") + subject[-2:]
     stray = await post_mail(kefu, a_mail(sender=f"{an_id('c')}@evil.example", text="冒充", subject=forged, file=None))
 
@@ -176,8 +188,9 @@ def _deliver(kefu: Kefu, client: type[smtplib.SMTP], raw: bytes, *recipients: st
 async def test_a_mail_server_delivers_straight_in(kefu: Kefu) -> None:
     sender = f"{an_id('c')}@example.com"
     to = ("Service@shop.example", "service+vip@SHOP.example", "nobody@shop.example")
-    for client, taken in ((smtplib.LMTP, [250, 250]), (smtplib.SMTP, [250])):
-        raw = a_mail(f"Message-ID: <{an_id('m')}@example.com>", sender=sender, text=f"由{client.__name__}送达")
+    for client, taken, age_s in ((smtplib.LMTP, [250, 250], 20), (smtplib.SMTP, [250], 10)):
+        text = f"由{client.__name__}送达"
+        raw = a_mail(f"Message-ID: <{an_id('m')}@example.com>", sender=sender, text=text, age_s=age_s)
         assert await asyncio.to_thread(_deliver, kefu, client, raw, *to) == ([250, 250, 550], taken)
     assert await asyncio.to_thread(_deliver, kefu, smtplib.SMTP, raw, "a@b") == ([550], [])
     broken = b"From: a\r\n" + b"\r\n".join(b"--x" for _ in range(10_002))
@@ -223,6 +236,7 @@ async def test_a_visitor_who_returns_is_shown_with_all_visits(kefu: Kefu) -> Non
     pages = {v["page"] for v in visits["items"] + rest["items"]}
     assert pages == {"home", "oven", "cart"}
     await kefu.post("/v1/chats", "chat.ended", interaction)
+    await kefu.ticket_in(interaction, "abandoned")
 
 
 async def test_a_file_of_a_chat_is_uploaded_first_and_opens_from_the_conversation(kefu: Kefu) -> None:
@@ -243,3 +257,4 @@ async def test_a_file_of_a_chat_is_uploaded_first_and_opens_from_the_conversatio
         opened = await client.get(file["url"], headers={"Authorization": f"Bearer {kefu.admin}"})
     assert opened.content == png
     await kefu.post("/v1/chats", "chat.ended", interaction)
+    await kefu.ticket_in(interaction, "abandoned")
