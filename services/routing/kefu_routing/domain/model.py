@@ -6,7 +6,18 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from kefu_common.events.directory import Account, Agent, Calendar, Group, MailAddress, Plan, Site
+from kefu_common.events.directory import (
+    Account,
+    Agent,
+    Calendar,
+    Category,
+    Department,
+    Group,
+    MailAddress,
+    Plan,
+    Role,
+    Site,
+)
 from kefu_common.events.words import Auto, Channel, PresenceState, TicketKind, TicketStatus
 
 ENDED = frozenset(
@@ -198,8 +209,11 @@ class AccountDirectory:
     addresses: dict[str, MailAddress]
     sources: frozenset[str]
     """Sources that some group names."""
-    categories: frozenset[str]
-    """Categories that some group names."""
+    category_words: frozenset[str]
+    """Categories that some group names, or that are defined."""
+    roles: dict[str, Role] = field(default_factory=dict)
+    departments: dict[str, Department] = field(default_factory=dict)
+    categories: dict[str, Category] = field(default_factory=dict)
 
     def agent_called(self, name: str) -> str | None:
         """The agent with this id or phone."""

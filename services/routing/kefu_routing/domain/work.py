@@ -83,7 +83,7 @@ class Work:
             time_zone=directory.time_zone_of(ticket.site),
             channel=ticket.channel,
             source=directory.public_word(ticket.source, directory.sources),
-            category=directory.public_word(ticket.category, directory.categories),
+            category=directory.public_word(ticket.category, directory.category_words),
             kind=ticket.kind,
             group=ticket.group,
             handler=ticket.handler,

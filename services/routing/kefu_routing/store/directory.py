@@ -12,12 +12,15 @@ from kefu_common.events.directory import (
     Agent,
     ApiKey,
     Calendar,
+    Category,
+    Department,
     DirectoryEntry,
     DirectoryObject,
     Group,
     Kind,
     MailAddress,
     Plan,
+    Role,
     Site,
 )
 from kefu_common.events.envelope import Event
@@ -96,6 +99,7 @@ async def _read(tx: Connection, versions: dict[str, int]) -> dict[str, AccountDi
 def _assemble(kinds: dict[str, list[DirectoryObject]], version: int) -> AccountDirectory:
     groups = _of(kinds, "group", Group)
     (account,) = _of(kinds, "account", Account)
+    categories = {c.id: c for c in _of(kinds, "category", Category)}
     return AccountDirectory(
         account,
         version,
@@ -106,7 +110,10 @@ def _assemble(kinds: dict[str, list[DirectoryObject]], version: int) -> AccountD
         {c.id: c for c in _of(kinds, "calendar", Calendar)},
         {a.id: a for a in _of(kinds, "address", MailAddress)},
         frozenset(s for g in groups for s in g.sources) - {"*"},
-        frozenset(c for g in groups for c in g.categories),
+        frozenset(c for g in groups for c in g.categories) | categories.keys(),
+        {r.id: r for r in _of(kinds, "role", Role)},
+        {d.id: d for d in _of(kinds, "department", Department)},
+        categories,
     )
 
 
