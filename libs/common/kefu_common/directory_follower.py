@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any, TypeVar
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -10,15 +11,20 @@ from pydantic import ValidationError
 from kefu_common.events.directory import (
     DIRECTORY_EVENT_MODELS,
     DIRECTORY_MODELS,
+    Agent,
     ApiKey,
     DirectoryObject,
     Kind,
     MailAddress,
+    Role,
+    Secret,
 )
 from kefu_common.events.envelope import Unreadable, read_event
 from kefu_common.http.problems import Unavailable
 from kefu_common.kafka.topics import DIRECTORY
+from kefu_common.permissions import permissions_of
 from kefu_common.telemetry import logs, metrics
+from kefu_common.tokens import SESSION_SIGNER
 
 log = logs.get(__name__)
 T = TypeVar("T", bound=DirectoryObject)
@@ -108,6 +114,27 @@ class DirectoryFollower:
         if found is None:
             self._need_all()
         return found
+
+    async def permissions(self, account: str, agent: str) -> frozenset[str] | None:
+        """What the agent's roles permit now. Raises `Unavailable` while the agent may yet turn up."""
+        found = self.directory.get(account, "agent", Agent, agent)
+        if found is None:
+            self._need_all()
+            return None
+        defined = {role.id: role for role in self.directory.all(account, "role", Role)}
+        return permissions_of(found.roles, defined)
+
+    async def token_secret(self, account: str) -> str | None:
+        """The sealed secret that signs the account's tokens. Raises `Unavailable` while it may yet turn up."""
+        found = self.directory.get(account, "secret", Secret, SESSION_SIGNER)
+        if found is None:
+            self._need_all()
+            return None
+        return found.sealed
+
+    async def is_over(self, _session: UUID) -> bool:
+        """Only routing knows which sessions were ended; elsewhere a token lasts for its few minutes."""
+        return False
 
     def _need_all(self) -> None:
         if self.problem is not None:

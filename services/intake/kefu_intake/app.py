@@ -19,6 +19,7 @@ from kefu_intake.api.documented import add_forms
 from kefu_intake.api.files import Files, Room
 from kefu_intake.api.limiter import Limiter
 from kefu_intake.api.mails import Mails
+from kefu_intake.api.needs import NEEDS
 from kefu_intake.api.routes import Intake, router
 from kefu_intake.listener import MailListener
 from kefu_intake.publisher import Publisher
@@ -56,7 +57,7 @@ def build(settings: IntakeSettings) -> FastAPI:
             await tasks.stop()
             await publisher.stop()
 
-    app = create_app("Kefu intake", [router()], lifespan)
+    app = create_app("Kefu intake", [router()], lifespan, NEEDS)
     add_forms(app)
     app.state.authenticator = Authenticator(follower, settings)
     app.state.intake = Intake(

@@ -29,6 +29,7 @@ from kefu_common.sealing import Sealer
 from kefu_common.service import Tasks, stop_process, until_up
 from kefu_notifications.api import credit, messages, settings, stream
 from kefu_notifications.api.feed_watch import FeedWatch
+from kefu_notifications.api.needs import NEEDS
 from kefu_notifications.handlers import janitor
 from kefu_notifications.handlers.email import MailServer
 from kefu_notifications.handlers.feeds import on_outbound, on_tickets
@@ -158,7 +159,7 @@ def make_app(chosen: NotificationsSettings) -> FastAPI:
                 await running.stop()
 
     routers = [settings.router, messages.router, credit.router, stream.router]
-    return create_app("Kefu notifications", routers, lifespan)
+    return create_app("Kefu notifications", routers, lifespan, NEEDS)
 
 
 def _put_in_reach(app: FastAPI, running: Running) -> None:

@@ -23,6 +23,7 @@ from kefu_common.postgres.database import Database, passes
 from kefu_common.service import Tasks, stop_process, until_up
 from kefu_common.settings import DatabaseSettings
 from kefu_reporting.api import reports
+from kefu_reporting.api.needs import NEEDS
 from kefu_reporting.handlers.tickets import on_tickets
 
 NAME: Final = "reporting"
@@ -100,7 +101,7 @@ class Reporting:
 
 def create(settings: DatabaseSettings) -> FastAPI:
     """The app; its HTTP side answers at once, whatever is away."""
-    return create_app("Kefu reporting", [reports.router], partial(_lifespan, settings))
+    return create_app("Kefu reporting", [reports.router], partial(_lifespan, settings), NEEDS)
 
 
 @asynccontextmanager

@@ -22,8 +22,21 @@ from kefu_common.postgres import statistics
 from kefu_common.postgres.database import Database, passes
 from kefu_common.postgres.relay import Relay
 from kefu_common.sealing import Sealer
-from kefu_routing.api import agents, attachments, commands, directory, keys, tickets
+from kefu_routing.api import (
+    agents,
+    attachments,
+    commands,
+    directory,
+    keys,
+    me,
+    passwords,
+    tickets,
+)
+from kefu_routing.api import sessions as sessions_api
 from kefu_routing.api.context import GroupKey, Routing
+from kefu_routing.api.hashing import Passwords
+from kefu_routing.api.needs import NEEDS
+from kefu_routing.api.people import SigningIn
 from kefu_routing.handlers.assigner import Assigner
 from kefu_routing.handlers.deliveries import OnDeliveries
 from kefu_routing.handlers.interactions import OnInteractions
@@ -118,6 +131,7 @@ def create(settings: RoutingSettings) -> FastAPI:
             Objects(settings.objects),
             settings.public_url.rstrip("/"),
         )
+        app.state.signing_in = SigningIn(Passwords(), settings.oidc, settings.reset_url)
         app.state.authenticator = Authenticator(StoredKeys(process.db), settings)
         app.state.not_ready = process.not_ready
         app.state.process = process
@@ -130,4 +144,5 @@ def create(settings: RoutingSettings) -> FastAPI:
             await process.stop()
 
     routers = [directory.router, keys.router, agents.router, commands.router, tickets.router, attachments.router]
-    return create_app("Kefu routing", routers, lifespan)
+    routers += [sessions_api.router, passwords.router, me.router]
+    return create_app("Kefu routing", routers, lifespan, NEEDS)

@@ -17,18 +17,20 @@ class ContactAddress(EventData):
 
 
 class MessageWanted(EventData):
-    """Someone must be told something. Either `roles` (staff by role) or `to` (the contact) is given."""
+    """Someone must be told something: `roles` (staff by role), `to` (the contact), or an agent about themselves."""
 
     occasion: Occasion
-    ticket: UUID
-    contact: UUID
-    channel: Channel
+    ticket: UUID | None = None
+    """None when it is about no ticket; so are `contact` and `channel` then."""
+    contact: UUID | None = None
+    channel: Channel | None = None
     roles: list[str] = []
     to: ContactAddress | None = None
     agent: str | None = None
     message: UUID | None = None
     """Routing's id of the reply that this carries, so that its state can be moved."""
     text: str
+    """Of a password reset: what opens it, sealed; it is opened at the moment of sending."""
     subject: str | None = None
     thread: list[str] | None = None
     """Of an e-mail that is answered: the first and the last Message-ID of its thread, without angle brackets."""

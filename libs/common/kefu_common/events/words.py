@@ -52,6 +52,7 @@ class Occasion(StrEnum):
 
     OFFLINE_MESSAGE = "offline_message"
     REPLY = "reply"
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - a word, not a password
 
 
 class Medium(StrEnum):

@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
 
 from kefu_common.http import problems
+from kefu_common.http.needs import Needs
 from kefu_common.http.no_nul import NoNul
 from kefu_common.http.observed import Observed
 from kefu_common.postgres.database import PASSING, passes
@@ -21,9 +22,13 @@ Problems = Callable[[], Sequence[str]]
 """Why the service cannot do its work now; empty: it can."""
 
 
-def create_app(title: str, routers: Sequence[APIRouter], lifespan: Lifespan) -> FastAPI:
-    """An app with the routers and what all services have. The lifespan must set `app.state.not_ready`."""
+def create_app(title: str, routers: Sequence[APIRouter], lifespan: Lifespan, needs: Needs) -> FastAPI:
+    """An app with the routers and what all services have. The lifespan must set `app.state.not_ready`.
+
+    A route that is not in `needs` is refused to everybody.
+    """
     app = FastAPI(title=title, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.needs = needs
     app.state.not_ready = _starting
     problems.install(app)
     for kind in PASSING:

@@ -1,6 +1,7 @@
-"""Who acts: API keys with an account, scopes and sites, and `act-as` for agents (design, section 5).
+"""Who acts: API keys with an account, scopes and sites, `act-as` for agents, and people's tokens (design, section 5).
 
-A key is sent (`Authorization: Bearer`) or, if it was made so, signs each request instead (`signing.py`).
+A key is sent (`Authorization: Bearer`) or, if it was made so, signs each request instead (`signing.py`). Whoever signed
+in sends a token (`tokens.py`). What a request may do at all stands in each service's table of needs (`needs.py`).
 """
 
 import hashlib
@@ -9,47 +10,43 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
+from uuid import UUID
 
 from fastapi import Request
 
+from kefu_common import tokens
 from kefu_common.events.directory import ApiKey
 from kefu_common.http import signing
+from kefu_common.http.needs import Needs
 from kefu_common.http.problems import BadRequest, Forbidden, PayloadTooLarge, Unauthorized
+from kefu_common.permissions import PERMISSIONS
 from kefu_common.sealing import CannotOpen, Sealer
 from kefu_common.settings import ServiceSettings
 from kefu_common.telemetry import logs
 
 log = logs.get(__name__)
 
-SCOPES: Final = (
-    "calls:write",
-    "chats:write",
-    "emails:write",
-    "messages:write",
-    "visits:write",
-    "ratings:write",
-    "outcomes:write",
-    "outbound:read",
-    "tickets:read",
-    "tickets:write",
-    "directory:read",
-    "directory:write",
-    "messages:read",
-    "settings:write",
-    "reports:read",
-    "act-as",
-)
+SCOPES: Final = tuple(PERMISSIONS)
 """What a key may be allowed to do. The account's admin key has all of them."""
 
 
 class Keys(Protocol):
-    """Where keys are looked up."""
+    """Where keys and people are looked up."""
 
     async def by_hash(self, hash: str) -> tuple[str, ApiKey] | None:
         """The account and key of which a secret has this hash."""
 
     async def by_id(self, account: str, id: str) -> ApiKey | None:
         """An account's key by its id."""
+
+    async def permissions(self, account: str, agent: str) -> frozenset[str] | None:
+        """What the agent's roles permit now; None when the account has no such agent."""
+
+    async def token_secret(self, account: str) -> str | None:
+        """The sealed secret that signs the account's tokens; None when it has none."""
+
+    async def is_over(self, session: UUID) -> bool:
+        """Whether the session is known to have ended before its token."""
 
 
 _LARGEST_SIGNED: Final = 1024 * 1024
@@ -78,7 +75,9 @@ class Principal:
 
     account: str
     key: str
+    """Empty for a person with a token."""
     scopes: frozenset[str]
+    """What the key, and where the request acts for an agent also their role, permits."""
     adapter: str | None = None
     sites: frozenset[str] | None = None
     agent: str | None = None
@@ -86,15 +85,22 @@ class Principal:
     rate_per_s: int | None = None
     proof: Proof | None = None
     """Of a signed request: nothing may be done before it is checked against the body."""
+    role_lacks: frozenset[str] = frozenset()
+    """What the key would permit, and the role of the agent for whom the request acts does not."""
+    session: UUID | None = None
+    """Of a person with a token."""
 
     def may_use_site(self, site: str) -> bool:
         """Whether the key covers the site."""
         return self.sites is None or site in self.sites
 
     def need(self, scope: str) -> None:
-        """Raises `Forbidden` unless the key has the scope."""
-        if scope not in self.scopes:
-            raise Forbidden(f"the key lacks the scope {scope}")
+        """Raises `Forbidden` unless the key has the scope, and the role of an agent who acts the permission."""
+        if scope in self.scopes:
+            return
+        if self.session is not None or scope in self.role_lacks:
+            raise Forbidden(f"no role of {self.agent} has the permission {scope}", permission=scope)
+        raise Forbidden(f"the key lacks the scope {scope}")
 
     def need_site(self, site: str) -> None:
         """Raises `Forbidden` unless the key covers the site."""
@@ -109,7 +115,9 @@ class Principal:
     def need_agent(self) -> str:
         """The agent for whom the request acts. Raises `Forbidden` without one."""
         if self.agent is None:
-            raise Forbidden("an agent's command needs the header Kefu-Agent and a key with the scope act-as")
+            raise Forbidden(
+                "an agent's command needs a token, or the header Kefu-Agent and a key with the scope act-as"
+            )
         return self.agent
 
 
@@ -153,13 +161,34 @@ class Authenticator:
         hashed = hash_key(secret.strip())
         if self._operator_hash is not None and hmac.compare_digest(hashed, self._operator_hash):
             return Principal("", "operator", frozenset(), is_operator=True)
+        if tokens.looks_like_token(secret):
+            return await self._person(secret.strip(), headers)
         found = await self._keys.by_hash(hashed)
         if found is None:
             raise Unauthorized("nobody knows this key", headers=_BEARER)
         account, key = found
         if not key.is_in_force(hashed, datetime.now(UTC)):
             raise Unauthorized("the key has expired", headers=_BEARER)
-        return _principal(account, key, headers)
+        return await self._principal(account, key, headers)
+
+    async def _person(self, token: str, headers: dict[bytes, bytes]) -> Principal:
+        try:
+            account = tokens.account_of(token)
+            sealed = await self._keys.token_secret(account)
+            if sealed is None:
+                raise Unauthorized("nobody has signed in there", headers=_BEARER)
+            claims = tokens.read(token, self._sealer.open(sealed), datetime.now(UTC))
+        except tokens.NotValid as error:
+            raise Unauthorized(f"the token is not valid: {error}", headers=_BEARER) from None
+        except CannotOpen as error:
+            log.error("token_not_checkable", hint="set KEFU_SEALING_KEYS as in routing", error=str(error))
+            raise Unauthorized("tokens cannot be checked here", headers=_BEARER) from None
+        permitted = await self._keys.permissions(account, claims.agent)
+        if permitted is None or await self._keys.is_over(claims.session):
+            raise Unauthorized("the session has ended: sign in again", headers=_BEARER)
+        if headers.get(b"kefu-agent", claims.agent.encode()) != claims.agent.encode():
+            raise Forbidden("Kefu-Agent: whoever has signed in acts for nobody else")
+        return Principal(account, "", permitted, agent=claims.agent, session=claims.session)
 
     async def _signer(self, signed: signing.Signed, request: Request, headers: dict[bytes, bytes]) -> Principal:
         now = datetime.now(UTC)
@@ -180,17 +209,33 @@ class Authenticator:
         if query := request.scope["query_string"].decode("latin-1"):
             target = f"{target}?{query}"
         proof = Proof(signed, secrets, request.method, target)
-        return _principal(signed.account, key, headers, proof)
+        return await self._principal(signed.account, key, headers, proof)
 
-
-def _principal(account: str, key: ApiKey, headers: dict[bytes, bytes], proof: Proof | None = None) -> Principal:
-    scopes = frozenset(key.scopes)
-    acts_for = headers.get(b"kefu-agent")
-    agent = None if acts_for is None else acts_for.decode("latin-1")
-    if agent is not None and "act-as" not in scopes:
-        raise Forbidden("the key lacks the scope act-as, which the header Kefu-Agent needs")
-    sites = None if key.sites is None else frozenset(key.sites)
-    return Principal(account, key.id, scopes, key.adapter, sites, agent, rate_per_s=key.rate_per_s, proof=proof)
+    async def _principal(
+        self, account: str, key: ApiKey, headers: dict[bytes, bytes], proof: Proof | None = None
+    ) -> Principal:
+        scopes = frozenset(key.scopes)
+        sites = None if key.sites is None else frozenset(key.sites)
+        acts_for = headers.get(b"kefu-agent")
+        if acts_for is None:
+            return Principal(account, key.id, scopes, key.adapter, sites, rate_per_s=key.rate_per_s, proof=proof)
+        if "act-as" not in scopes:
+            raise Forbidden("the key lacks the scope act-as, which the header Kefu-Agent needs")
+        agent = acts_for.decode("latin-1")
+        permitted = await self._keys.permissions(account, agent)
+        if permitted is None:
+            raise Forbidden(f"Kefu-Agent: there is no agent {agent}")
+        return Principal(
+            account,
+            key.id,
+            scopes & permitted,
+            key.adapter,
+            sites,
+            agent,
+            rate_per_s=key.rate_per_s,
+            proof=proof,
+            role_lacks=scopes - permitted,
+        )
 
 
 async def principal(request: Request) -> Principal:
@@ -207,7 +252,24 @@ async def unproven_principal(request: Request) -> Principal:
     authenticator: Authenticator = request.app.state.authenticator
     found = await authenticator(request)
     request.scope["kefu.account"] = found.account
+    _enforce(request, found)
     return found
+
+
+def _enforce(request: Request, who: Principal) -> None:
+    """Raises `Forbidden` unless the principal is what the service's table says that the route needs."""
+    needs: Needs = request.app.state.needs
+    need = needs.get((request.method, request.scope["route"].path))
+    if need is None:
+        raise Forbidden("nobody may use this route: it is not on the service's table of needs")
+    if who.is_operator and (need.of_operator or need.or_operator):
+        return
+    if need.of_operator:
+        who.need_operator()
+    if need.permission is not None:
+        who.need(need.permission)
+    if need.of_agent:
+        who.need_agent()
 
 
 async def _small_body(request: Request) -> bytes:

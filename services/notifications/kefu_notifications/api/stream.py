@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from kefu_common.http.auth import Authenticator, Principal
+from kefu_common.http.auth import Principal, unproven_principal
 from kefu_common.http.problems import Gone, Invalid, Problem, declared
 from kefu_common.postgres.database import Database, passes
 from kefu_common.telemetry import logs, metrics
@@ -120,7 +120,7 @@ async def _frames(request: Request, db: Database, watch: FeedWatch, reader: Read
         # An id without data sets the reader's mark and is no event: it can resume even if nothing ever came.
         yield f": kefu {reader.feed}\nid: {mark}\n\n".encode()
         comment_at = time.monotonic() + _COMMENT_EVERY_S
-        while await _is_valid(request):
+        while await _is_valid(request, reader.feed):
             news.clear()
             rows = await _read(db, reader, mark)
             if any(row.forgotten > mark for row in rows):
@@ -136,13 +136,13 @@ async def _frames(request: Request, db: Database, watch: FeedWatch, reader: Read
                 # With the mark: it also moves past what this reader may not see, and would become too old meanwhile.
                 yield f": still here\nid: {mark}\n\n".encode()
             if not rows:
-                await _news_or_time(news, comment_at, request)
+                await _news_or_time(news, comment_at, request, reader.feed)
 
 
-async def _news_or_time(news: asyncio.Event, comment_at: float, request: Request) -> None:
+async def _news_or_time(news: asyncio.Event, comment_at: float, request: Request, feed_name: Feed) -> None:
     """Wait for news or the next comment; a key that is revoked meanwhile ends the wait."""
     while (left_s := comment_at - time.monotonic()) > 0:
-        if await is_set_within(news, min(left_s, _CHECK_KEY_EVERY_S)) or not await _is_valid(request):
+        if await is_set_within(news, min(left_s, _CHECK_KEY_EVERY_S)) or not await _is_valid(request, feed_name):
             return
 
 
@@ -156,10 +156,10 @@ async def _read(db: Database, reader: Reader, mark: int) -> list[Given]:
         return []
 
 
-async def _is_valid(request: Request) -> bool:
-    authenticator: Authenticator = request.app.state.authenticator
+async def _is_valid(request: Request, feed_name: Feed) -> bool:
+    """Whether the key, or the person with their roles, may still read it: a token ends, and so does its stream."""
     try:
-        await authenticator(request)
+        (await unproven_principal(request)).need(_SCOPES[feed_name])
     except Problem:
         return False
     return True

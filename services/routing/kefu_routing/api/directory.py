@@ -37,7 +37,7 @@ from kefu_routing.api.context import (
 )
 from kefu_routing.domain import references
 from kefu_routing.store import directory as store
-from kefu_routing.store import queues, seats, secrets
+from kefu_routing.store import people, queues, seats, secrets
 
 router = APIRouter(prefix="/v1", tags=["directory"])
 _ERRORS = problems.declared(400, 401, 403, 404, 409, 412, 413, 415, 422, 503)
@@ -228,6 +228,8 @@ async def _delete(request: Request, who: Who, service: Service, kind: Kind, id: 
             raise problems.NotFound(f"there is no {kind} {id}") from None
         except store.VersionChanged:
             raise problems.PreconditionFailed(f"somebody else changed the {kind} {id}; read it again") from None
+        if kind == "agent":
+            await people.forget(tx, who.account, id)
         return Answer(None, 204)
 
     return await run(request, who, service, None, command)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypeVar
+from uuid import UUID
 
 import asyncpg
 
@@ -21,14 +22,18 @@ from kefu_common.events.directory import (
     MailAddress,
     Plan,
     Role,
+    Secret,
     Site,
 )
 from kefu_common.events.envelope import Event
 from kefu_common.ids import new_id
 from kefu_common.kafka import topics
+from kefu_common.permissions import permissions_of
 from kefu_common.postgres import outbox
 from kefu_common.postgres.database import Connection, Database, Reader
+from kefu_common.tokens import SESSION_SIGNER
 from kefu_routing.domain.model import AccountDirectory
+from kefu_routing.store import sessions
 
 T = TypeVar("T", bound=DirectoryObject)
 _MOST_ACCOUNTS = 2000
@@ -275,7 +280,7 @@ async def publish_again(tx: Connection, older_than_s: float, limit: int) -> int:
 
 
 class StoredKeys:
-    """Keys from the database, so that a new one is in force at once."""
+    """Keys and people from the database, so that whatever changes is in force at once."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -294,6 +299,29 @@ class StoredKeys:
         """An account's key by its id."""
         found = await get(self._db.pool, account, "key", id)
         return None if found is None else ApiKey.model_validate(found[0])
+
+    async def permissions(self, account: str, agent: str) -> frozenset[str] | None:
+        """What the agent's roles permit now; None when the account has no such agent."""
+        row = await self._db.pool.fetchrow(
+            "select a.body -> 'roles' as roles, (select jsonb_agg(r.body) from directory r where r.account = a.account"
+            " and r.kind = 'role' and r.body is not null and a.body -> 'roles' ? r.id) as defined from directory a"
+            " where a.account = $1 and a.kind = 'agent' and a.id = $2 and a.body is not null",
+            account,
+            agent,
+        )
+        if row is None:
+            return None
+        defined = [Role.model_validate(body) for body in row["defined"] or []]
+        return permissions_of(row["roles"], {role.id: role for role in defined})
+
+    async def token_secret(self, account: str) -> str | None:
+        """The sealed secret that signs the account's tokens; None when it has none."""
+        found = await get(self._db.pool, account, "secret", SESSION_SIGNER)
+        return None if found is None else Secret.model_validate(found[0]).sealed
+
+    async def is_over(self, session: UUID) -> bool:
+        """Whether the session has ended before its token."""
+        return await sessions.is_over(self._db.pool, session)
 
 
 async def _publish(
