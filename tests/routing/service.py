@@ -115,8 +115,8 @@ class Routing:
 
 
 @asynccontextmanager
-async def running(world: World, slot: str = "0") -> AsyncIterator[Routing]:
-    """A routing process within the test's own, on real servers."""
+async def running(world: World, slot: str = "0", **chosen: Any) -> AsyncIterator[Routing]:
+    """A routing process within the test's own, on real servers; `chosen` are further settings."""
     settings = RoutingSettings(
         kafka=world.kafka,
         topic_prefix=world.prefix,
@@ -125,6 +125,7 @@ async def running(world: World, slot: str = "0") -> AsyncIterator[Routing]:
         slot=slot,
         sealing_keys=SecretStr(SEALING_KEY),
         objects=world.objects,
+        **chosen,
     )
     app = create(settings)
     producer = EventProducer(world.kafka, "test")

@@ -56,6 +56,6 @@ class Sealer:
         if self._fernet is None:
             raise CannotOpen("KEFU_SEALING_KEYS is empty")
         try:
-            return self._fernet.decrypt(sealed).decode()
+            return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken:
             raise CannotOpen("none of KEFU_SEALING_KEYS opens it") from None

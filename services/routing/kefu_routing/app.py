@@ -29,12 +29,14 @@ from kefu_routing.api import (
     directory,
     keys,
     me,
+    oidc,
     passwords,
     tickets,
 )
 from kefu_routing.api import sessions as sessions_api
 from kefu_routing.api.context import GroupKey, Routing
 from kefu_routing.api.hashing import Passwords
+from kefu_routing.api.issuers import Issuers
 from kefu_routing.api.needs import NEEDS
 from kefu_routing.api.people import SigningIn
 from kefu_routing.handlers.assigner import Assigner
@@ -131,6 +133,7 @@ def create(settings: RoutingSettings) -> FastAPI:
             Objects(settings.objects),
             settings.public_url.rstrip("/"),
         )
+        app.state.issuers = issuers = Issuers()
         app.state.signing_in = SigningIn(Passwords(), settings.oidc, settings.reset_url)
         app.state.authenticator = Authenticator(StoredKeys(process.db), settings)
         app.state.not_ready = process.not_ready
@@ -142,7 +145,8 @@ def create(settings: RoutingSettings) -> FastAPI:
         finally:
             await starting.stop()
             await process.stop()
+            await issuers.close()
 
     routers = [directory.router, keys.router, agents.router, commands.router, tickets.router, attachments.router]
-    routers += [sessions_api.router, passwords.router, me.router]
+    routers += [sessions_api.router, oidc.router, passwords.router, me.router]
     return create_app("Kefu routing", routers, lifespan, NEEDS)

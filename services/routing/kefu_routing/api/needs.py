@@ -55,6 +55,8 @@ NEEDS: Final[Needs] = {
     # who signs in, or has forgotten the password, has nothing else to show
     ("POST", "/v1/sessions"): PUBLIC,
     ("POST", "/v1/sessions/renew"): PUBLIC,
+    ("GET", "/v1/sessions/oidc"): PUBLIC,
+    ("GET", "/v1/sessions/oidc/callback"): PUBLIC,
     ("POST", "/v1/password-resets"): PUBLIC,
     ("POST", "/v1/password-resets/{token}"): PUBLIC,
     ("DELETE", "/v1/sessions/current"): OWN,

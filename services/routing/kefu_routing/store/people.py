@@ -53,6 +53,18 @@ async def by_address(tx: Reader, account: str, address: str) -> str | None:
     return rows[0]["id"] if len(rows) == 1 else None
 
 
+async def by_claims(tx: Reader, account: str, login: str | None, address: str | None) -> str | None:
+    """The one agent with this login or this e-mail address, whatever their case; None also for two."""
+    rows = await tx.fetch(
+        "select id from directory where account = $1 and kind = 'agent' and body is not null"
+        " and (lower(body ->> 'login') = lower($2) or lower(body ->> 'email') = lower($3)) limit 2",
+        account,
+        login,
+        address,
+    )
+    return rows[0]["id"] if len(rows) == 1 else None
+
+
 async def agent(tx: Reader, account: str, id: str) -> Agent | None:
     """An agent as the directory says now."""
     body = await tx.fetchval(

@@ -110,3 +110,14 @@ async def end_all(tx: Connection, account: str, agent: str, but: UUID | None = N
 async def is_over(tx: Reader, id: UUID) -> bool:
     """Whether it has ended."""
     return await tx.fetchval("select id from sessions where id = $1", id) is None
+
+
+async def use_departure(tx: Connection, state: bytes, now: datetime, expires_at: datetime) -> bool:
+    """Sign somebody in who came back from a provider. False when that has been done before."""
+    await tx.execute("delete from used_departures where expires_at <= $1", now)
+    done = await tx.fetchval(
+        "insert into used_departures (state, expires_at) values ($1, $2) on conflict do nothing returning state",
+        state,
+        expires_at,
+    )
+    return done is not None
