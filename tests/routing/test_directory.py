@@ -21,7 +21,7 @@ async def test_the_loser_of_a_race_is_told(routing: Routing) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "wrong"),
     [
-        ("/v1/groups", {"id": "g", "name": "g", "leader": "a09", "agents": ["a01"]}, ""),
+        ("/v1/groups", {"id": "g", "name": "g", "leader": "a09", "agents": ["a01"]}, "leader"),
         ("/v1/groups", {"id": "g", "name": "g", "agents": ["a01"]}, "leader"),
         ("/v1/groups", {"id": "g", "name": "g", "leader": "x", "agents": ["a01", "x"]}, "agents.1"),
         ("/v1/plans", {"id": "p", "site": "shop", "groups": []}, "groups"),
