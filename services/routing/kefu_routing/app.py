@@ -22,7 +22,7 @@ from kefu_common.postgres import statistics
 from kefu_common.postgres.database import Database, passes
 from kefu_common.postgres.relay import Relay
 from kefu_common.sealing import Sealer
-from kefu_routing.api import agents, attachments, audit, calendars, commands, directory, keys, tickets
+from kefu_routing.api import agents, attachments, audit, calendars, commands, directory, keys, tickets, whole
 from kefu_routing.api.context import GroupKey, Routing
 from kefu_routing.handlers.assigner import Assigner
 from kefu_routing.handlers.deliveries import OnDeliveries
@@ -129,6 +129,6 @@ def create(settings: RoutingSettings) -> FastAPI:
             await starting.stop()
             await process.stop()
 
-    of_directory = [directory.router, calendars.router, keys.router, audit.router]
+    of_directory = [directory.router, calendars.router, keys.router, audit.router, whole.router]
     of_tickets = [agents.router, commands.router, tickets.router, attachments.router]
     return create_app("Kefu routing", [*of_directory, *of_tickets], lifespan)

@@ -1,7 +1,7 @@
 """Calendars over HTTP: like the other objects of the directory, and public holidays that they begin with."""
 
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request
@@ -26,7 +26,7 @@ class WantedHolidays(Given):
     """Of which years the public holidays are added; of the calendar's own country unless another is named."""
 
     country: Region | None = None
-    years: list[int] = Field(min_length=1, max_length=10)
+    years: list[Annotated[int, Field(ge=2000, le=2100)]] = Field(min_length=1, max_length=10)
 
 
 def with_alarm(body: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from kefu_common.given import Given
 from kefu_common.http import problems
 from kefu_common.http.auth import Principal, principal
 from kefu_common.http.observed import traceparent
+from kefu_common.kafka.producer import RecordTooLarge
 from kefu_common.objects import Objects
 from kefu_common.postgres.database import Connection, Database, TryAgain
 from kefu_common.sealing import Sealer
@@ -141,6 +142,8 @@ async def run(request: Request, who: Principal, service: Routing, body: BaseMode
             return response
         except (TryAgain, asyncpg.DeadlockDetectedError):
             continue
+        except RecordTooLarge as error:
+            raise problems.PayloadTooLarge(f"at most {error.at_most} bytes of one object, as it is kept") from None
     raise problems.Unavailable("others keep changing this; try the same again")
 
 

@@ -1,6 +1,6 @@
 """The directory: objects with versions, and a copy of each account's in memory that is checked at every use."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -117,6 +117,14 @@ def _assemble(kinds: dict[str, list[DirectoryObject]], version: int) -> AccountD
         {d.id: d for d in _of(kinds, "department", Department)},
         categories,
     )
+
+
+def assembled(objects: Mapping[tuple[Kind, str], DirectoryObject], version: int) -> AccountDirectory:
+    """A directory of these objects, the account among them."""
+    kinds: dict[str, list[DirectoryObject]] = {}
+    for (kind, _), body in objects.items():
+        kinds.setdefault(kind, []).append(body)
+    return _assemble(kinds, version)
 
 
 def _of(kinds: dict[str, list[DirectoryObject]], kind: Kind, model: type[T]) -> list[T]:
