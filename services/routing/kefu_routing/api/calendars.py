@@ -62,8 +62,6 @@ async def add_holidays(id: str, request: Request, who: Who, service: Service) ->
         country = wanted.country or calendar.country
         if country is None:
             raise problems.Invalid([("country", "name one: the calendar has none")])
-        if not known_holidays.knows(country):
-            raise problems.Invalid([("country", f"nothing is known of {country}: enter its holidays by PUT")])
         completed, added = add_missing(calendar, known_holidays.public_days(country, wanted.years))
         version = await put_object(tx, request, who, who.account, "calendar", completed)
         groups = await follow_up(tx, who.account, [completed])

@@ -12,15 +12,10 @@ _KNOWN: Final = holidays.list_supported_countries()
 _LONGEST_NAME: Final = 100
 
 
-def knows(country: str) -> bool:
-    """Whether the library has the country."""
-    return country in _KNOWN
-
-
 def public_days(country: str, years: Iterable[int]) -> PublicDays:
     """A country's days of these years in its own language; nothing for a country or a year that nobody has told."""
     wanted = set(years)
-    if not knows(country):
+    if country not in _KNOWN:
         return PublicDays([], [])
     if country == "CN":
         around = {year + n for year in wanted for n in (-1, 0, 1)}
