@@ -1,11 +1,7 @@
 """The whole directory as one file: exported, compared, applied (H-02)."""
 
-import asyncio
 import json
-import os
-import sys
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -342,14 +338,3 @@ async def test_what_exists_is_never_made_again(routing: Routing) -> None:
         body.pop("alarm", None)
         refused = await routing.call("POST", f"/v1/{path}", body, expect=409)
         assert "exists" in refused["detail"]
-
-
-async def kefu(*words: str, folder: Path, **env: str) -> tuple[int, str, str]:
-    """Run the command line; its exit code and what it said."""
-    program = str(Path(sys.executable).with_name("kefu"))
-    process = await asyncio.create_subprocess_exec(
-        program, *words, cwd=folder, env={**os.environ, **env}, stdout=-1, stderr=-1
-    )  # fmt: skip
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()

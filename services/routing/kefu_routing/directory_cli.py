@@ -92,7 +92,7 @@ def difference(found: dict[str, Any]) -> list[str]:
         lines += [f"~ {item['path']}", *(f"    {_field(change)}" for change in item["changes"])]
     lines += [f"- {item['path']}" for item in found["deleted"]]
     counts = ", ".join(f"{len(found[what])} {what}" for what in ("created", "changed", "deleted"))
-    kept = f"; not in the file, and kept: {', '.join(found['kept'])}" if found["kept"] else ""
+    kept = f"; {len(found['kept'])} not in the file stay (--prune deletes them)" if found["kept"] else ""
     return [*lines, f"{counts}{kept}"]
 
 
@@ -107,7 +107,7 @@ def _field(change: dict[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     """A value in few words: of an object, what stands in its fields."""
-    if isinstance(value, dict) and all(isinstance(inner, str | int) for inner in value.values()):
+    if isinstance(value, dict) and value and all(isinstance(inner, str | int) for inner in value.values()):
         text = " ".join(str(inner) for inner in value.values())
     else:
         text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
