@@ -84,3 +84,16 @@ async def test_no_key_and_no_hash_is_in_the_trail(routing: Routing) -> None:
     assert not [s for s in secrets for row in rows if s in str(row)]
     (rotated, _) = (await routing.call("GET", "/v1/audit?kind=key&id=k"))["items"]
     assert [c["path"] for c in rotated["changes"]] == ["former"]
+
+
+async def test_an_account_sees_nothing_of_anothers_trail_and_directory(routing: Routing) -> None:
+    await routing.set_up(agents=1)
+    operator = {"Authorization": "Bearer operator-key"}
+    made = await routing.http.post("/v1/accounts", json={"id": "other", "short_name": "别家"}, headers=operator)
+    routing.admin = made.json()["keys"]["admin"]
+    trail = (await routing.call("GET", "/v1/audit"))["items"]
+    assert {(c["kind"], c["id"]) for c in trail} == {("account", "other"), ("key", "admin"), ("secret", "mail-tags")}
+    assert await routing.call("GET", "/v1/directory") == {
+        "account": {"short_name": "别家", "time_zone": "Asia/Shanghai"}
+    }
+    await routing.call("GET", "/v1/sites/shop", expect=404)

@@ -114,6 +114,27 @@ async def test_a_calendar_with_a_country_begins_with_its_holidays_and_later_year
     assert again["added"]["holidays"] == []
 
 
+async def test_a_calendar_tells_whether_it_is_open_at_a_moment_and_who_is_on_duty(shared: Routing) -> None:
+    # D-01
+    body = {
+        "id": "duty",
+        "name": "值班",
+        "weekly": [{"days": [1, 2, 3, 4, 5], "start": "09:00", "end": "18:00"}],
+        "shifts": [{"name": "夜班", "start": "22:00", "end": "06:00"}],
+        "closed": [{"date": "2026-11-24", "name": "盘点"}],
+    }
+    await shared.call("POST", "/v1/calendars", body, expect=201)
+    found = await shared.call("GET", "/v1/calendars/duty/hours?at=2026-11-23T23:30:00%2B08:00")
+    assert (found["open"], found["next_open"], found["shifts"]) == (False, "2026-11-25T09:00:00+08:00", ["夜班"])
+    there = "at=2026-11-23T10:00:00%2B01:00&time_zone=Europe/Berlin"
+    found = await shared.call("GET", f"/v1/calendars/duty/hours?{there}")
+    assert (found["open"], found["next_open"], found["shifts"]) == (True, "2026-11-23T10:00:00+01:00", [])
+    await shared.call("POST", "/v1/calendars", {"id": "shut", "name": "关"}, expect=201)
+    assert (await shared.call("GET", "/v1/calendars/shut/hours"))["next_open"] is None
+    await shared.call("GET", "/v1/calendars/nowhere/hours", expect=404)
+    await shared.call("GET", "/v1/calendars/duty/hours?at=2026-11-23", expect=422)
+
+
 @pytest.mark.parametrize(
     ("wanted", "wrong"),
     [

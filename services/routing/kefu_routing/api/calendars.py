@@ -4,17 +4,18 @@ from datetime import date
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Request
-from pydantic import Field
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from kefu_common.events.directory import Calendar, DirectoryObject, Region
+from kefu_common.events.directory import Calendar, DirectoryObject, Region, TimeZone
 from kefu_common.given import Given
 from kefu_common.http import problems
 from kefu_common.postgres.database import Connection
 from kefu_routing.api import known_holidays
-from kefu_routing.api.context import Answer, Service, Who, body_of, now, run
+from kefu_routing.api.context import Answer, Service, Who, body_of, directory_of, now, respond, run
 from kefu_routing.api.directory import ERRORS, add_resource, documented_body, follow_up, need_object, put_object
+from kefu_routing.domain import hours
 from kefu_routing.domain.model import AccountDirectory
 from kefu_routing.domain.public_holidays import add_missing, alarm
 from kefu_routing.store import directory as store
@@ -27,6 +28,15 @@ class WantedHolidays(Given):
 
     country: Region | None = None
     years: list[Annotated[int, Field(ge=2000, le=2100)]] = Field(min_length=1, max_length=10)
+
+
+class Moment(BaseModel):
+    """When, and by which clock: now, and the account's, unless it is said."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: AwareDatetime | None = None
+    time_zone: TimeZone | None = None
 
 
 def with_alarm(body: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +58,27 @@ def _begun(body: DirectoryObject, directory: AccountDirectory) -> DirectoryObjec
 
 
 add_resource(router, "calendars", "calendar", Calendar, show=with_alarm, complete=_begun)
+
+
+@router.get("/calendars/{id}/hours", responses=ERRORS)
+async def read_hours(id: str, moment: Annotated[Moment, Query()], who: Who, service: Service) -> Response:
+    """Whether a calendar is open at a moment, when next (null: not within 400 days), and which shifts are on."""
+    who.need("directory:read")
+    async with service.db.transaction() as tx:
+        directory = await directory_of(tx, service, who)
+    calendar = directory.calendars.get(id)
+    if calendar is None:
+        raise problems.NotFound(f"there is no calendar {id}")
+    at, zone = moment.at or now(), moment.time_zone or directory.account.time_zone
+    opens = hours.next_open(calendar, zone, at)
+    body = {
+        "at": at,
+        "time_zone": zone,
+        "open": opens == at,
+        "next_open": None if opens == hours.NEVER else opens.astimezone(ZoneInfo(zone)),
+        "shifts": [shift.name for shift in hours.shifts_at(calendar, zone, at)],
+    }
+    return respond(Answer(body))
 
 
 @router.post("/calendars/{id}/holidays", responses=ERRORS, openapi_extra=documented_body(WantedHolidays))

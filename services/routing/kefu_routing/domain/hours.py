@@ -18,7 +18,7 @@ LONGEST_CLOSURE_DAYS: Final = 400
 """How far ahead an opening is looked for."""
 
 _DAY: Final = 86_400
-_DAYS_KEPT: Final = 2000
+_DAYS_KEPT: Final = 500
 _CALENDARS_KEPT: Final = 2000
 Seconds = tuple[float, float]
 """From and until, in seconds of the wall's clock since midnight."""
