@@ -10,7 +10,9 @@ from tests.e2e.kefu import Json, Kefu, an_id, until
 
 SECRET = "只给第一家看的话"
 REPLY = "只有第一家说的话"
-COLLECTIONS = ("sites", "calendars", "agents", "groups", "plans", "addresses", "keys")
+COLLECTIONS = (
+    "sites", "calendars", "agents", "groups", "plans", "addresses", "keys", "roles", "departments", "categories"
+)  # fmt: skip
 ONLY_THE_FIRST_HAS = {
     "accounts": "demo",
     "sites": "night",
@@ -20,12 +22,16 @@ ONLY_THE_FIRST_HAS = {
     "plans": "night",
     "addresses": "service",
     "keys": "adapter",
+    "roles": "qa",
+    "departments": "finance",
+    "categories": "orders",
 }
 BODIES: dict[str, Json] = {
     "reply": {"text": "x"},
     "note": {"text": "x"},
     "transfer": {"to": {"group": "pre-sale"}, "reason": "x"},
     "presence": {"state": "available"},
+    "holidays": {"country": "CN", "years": [2027]},
     "demo": {"id": "demo", "short_name": "别家"},
 }
 _NEW_ACCOUNTS = ("POST /v1/accounts", "POST /v1/credit/top-ups")
@@ -131,6 +137,9 @@ async def test_every_route_and_both_feeds_are_blind_to_another_account(kefu: Kef
     await _accepted_by_intake(second)
     async with second, second.stream("outbound") as outbound, second.stream("tickets") as events:
         ticket, on_offer, message = await _first_accounts_work(kefu)
+        for path in ("roles", "departments", "categories"):
+            made = {"id": ONLY_THE_FIRST_HAS[path], "name": "第一家的"}
+            await kefu.call("routing", "POST", f"/v1/{path}", made, expect=201)
         set_up = await _directory_of(kefu)
         known = {
             "tickets": ticket["id"],
