@@ -8,7 +8,7 @@ from kefu_common.events.directory import Calendar, MakeUpDay, NamedDay, Window
 from kefu_common.telemetry import metrics
 from kefu_routing.api.known_holidays import public_days
 from kefu_routing.domain.hours import is_open
-from kefu_routing.domain.public_holidays import FESTIVALS, PublicDays, add_missing, alarm
+from kefu_routing.domain.public_holidays import FESTIVALS, PublicDays, add_missing, alarm, chinese
 from kefu_routing.handlers import calendars
 from tests.routing.service import Routing
 
@@ -37,6 +37,14 @@ def test_the_days_off_of_china_have_the_names_of_their_festivals_as_the_state_co
         "09-20": ("国庆节调休上班", 2),
         "10-10": ("国庆节调休上班", 3),
     }
+
+
+def test_a_day_off_of_no_festival_is_a_day_of_rest_and_a_working_day_for_nothing_has_mondays_hours() -> None:
+    named = {date(2026, 3, 4): "休息日（由 2026-03-08 调休）", date(2026, 9, 3): "抗战胜利纪念日"}
+    public = chinese(named, [date(2026, 3, 8), date(2026, 3, 14), date(2025, 3, 8)], [2026])
+    assert [(d.date.day, d.name) for d in public.holidays] == [(4, "休息日"), (3, "抗战胜利纪念日")]
+    made_up = [(d.date.day, d.name, d.as_day) for d in public.make_up_days]
+    assert made_up == [(8, "休息日调休上班", 3), (14, "调休上班", 1)]
 
 
 def test_other_countries_have_their_holidays_too_and_an_unknown_one_none() -> None:

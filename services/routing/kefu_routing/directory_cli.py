@@ -10,6 +10,7 @@ import httpx
 _STACK: Final = Path(".kefu/stack.json")
 """What a stack of this machine names its addresses and keys in, seen from where it was started."""
 _LONGEST_VALUE: Final = 80
+_PATIENCE_S: Final = 60
 
 
 @click.group()
@@ -60,12 +61,18 @@ def apply(file: BinaryIO, dry_run: bool, prune: bool, url: str | None, key: str 
 
 def _client(url: str | None, key: str | None) -> httpx.Client:
     if url is None or key is None:
-        stack = json.loads(_STACK.read_bytes()) if _STACK.exists() else None
-        if stack is None:
+        if not _STACK.exists():
             what = "--url or KEFU_ROUTING_URL" if url is None else "KEFU_KEY"
             raise click.ClickException(f"set {what}: there is no {_STACK} here that names them")
+        stack = json.loads(_STACK.read_bytes())
         url, key = url or stack["services"]["routing"], key or stack["keys"]["admin"]
-    return httpx.Client(base_url=str(url), headers={"Authorization": f"Bearer {key}"}, timeout=60)
+    try:
+        is_here = httpx.URL(url).host in ("127.0.0.1", "localhost", "::1")
+        # What runs on this machine is behind no proxy.
+        headers = {"Authorization": f"Bearer {key}"}
+        return httpx.Client(base_url=url, headers=headers, timeout=_PATIENCE_S, trust_env=not is_here)
+    except httpx.InvalidURL as error:
+        raise click.ClickException(f"{url} is no URL: {error}") from None
 
 
 def _call(http: httpx.Client, method: str, **request: Any) -> httpx.Response:

@@ -122,9 +122,10 @@ def _result_of(
     given = {key: _completed(body, current.get(key), today) for key, body in file.objects.items()}
     kept = {} if prune else current
     result: dict[ObjectKey, DirectoryObject] = {**kept, **given, ("account", account.id): account}
-    faults = file.faults + whole.faults(given, result, store.assembled({**result, **file.broken}, directory.version))
+    seen = {**result, **file.broken}
+    faults = file.faults + whole.faults({**given, **file.broken}, seen, store.assembled(seen, directory.version))
     if faults:
-        raise problems.Invalid(faults)
+        raise problems.Invalid(sorted(faults, key=lambda fault: fault[0].split(".")[:2]))
     return result
 
 

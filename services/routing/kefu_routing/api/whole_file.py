@@ -1,20 +1,28 @@
 """Reading the document of a whole directory: every field that is wrong, with its path."""
 
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import from_json
 
-from kefu_common.events.directory import DIRECTORY_MODELS, DirectoryObject, Name, TimeZone
+from kefu_common.events.directory import DIRECTORY_MODELS, DirectoryObject, Kind, Name, TimeZone
 from kefu_common.given import Given
 from kefu_common.http import problems
 from kefu_routing.api.yaml_text import NotYaml, read_yaml
 from kefu_routing.domain.references import Fault
 from kefu_routing.domain.whole import COLLECTIONS, ObjectKey
 
-M = TypeVar("M", bound=BaseModel)
-YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
+YAML_TYPES: Final = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
+_REFERENCES: Final = frozenset(
+    {"calendar", "site", "agents", "groups", "roles", "permissions", "head", "parent", "address"}
+)
+"""Fields that name other objects, or that no two objects may share."""
+_NEEDED: Final[dict[Kind, frozenset[str]]] = {
+    "plan": frozenset({"site", "groups"}),
+    "address": frozenset({"site", "address"}),
+    "group": frozenset({"agents"}),
+}
 
 
 class AccountTerms(Given):
@@ -31,7 +39,7 @@ class WholeFile:
     account: AccountTerms = field(default_factory=AccountTerms)
     objects: dict[ObjectKey, DirectoryObject] = field(default_factory=dict)
     broken: dict[ObjectKey, DirectoryObject] = field(default_factory=dict)
-    """Stand-ins for objects with faults, so that what refers to them is not called wrong too."""
+    """Objects with faults, as far as they can be read: what they refer to is checked too, and what refers to them."""
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -54,12 +62,19 @@ def read(raw: bytes, content_type: str) -> WholeFile:
     found = WholeFile()
     for name, content in given.items():
         if name == "account":
-            found.account = _read(AccountTerms, "account", {} if content is None else content, found) or found.account
+            _read_account(content, found)
         elif name in COLLECTIONS:
             _read_collection(name, content, found)
         else:
             found.faults.append((str(name), "unknown field"))
     return found
+
+
+def _read_account(content: object, found: WholeFile) -> None:
+    try:
+        found.account = AccountTerms.model_validate({} if content is None else content)
+    except ValidationError as error:
+        found.faults += _faults_of(error, "account")
 
 
 def _read_collection(name: str, content: object, found: WholeFile) -> None:
@@ -69,27 +84,36 @@ def _read_collection(name: str, content: object, found: WholeFile) -> None:
         found.faults.append((name, "expected an object: the objects by their ids"))
         return
     kind = COLLECTIONS[name]
-    model = DIRECTORY_MODELS[kind]
     for id, given in content.items():
         path = f"{name}.{id}"
         if not isinstance(given, dict):
             found.faults.append((path, "expected an object"))
-            body = None
+            given = {}
         elif given.get("id", id) != id:
             found.faults.append((f"{path}.id", f"expected {id}, or nothing"))
-            body = None
         else:
-            body = _read(model, path, {**given, "id": id}, found)
-        if body is not None:
-            found.objects[kind, id] = body
-        elif kind != "plan":  # nothing refers to a plan
-            found.broken[kind, id] = model.model_construct(id=id)
+            _read_object(kind, path, {**given, "id": id}, found)
+            continue
+        _keep_broken(kind, {**given, "id": id}, found)
 
 
-def _read(model: type[M], path: str, given: Any, found: WholeFile) -> M | None:
+def _read_object(kind: Kind, path: str, given: dict[str, Any], found: WholeFile) -> None:
     try:
-        return model.model_validate(given)
+        found.objects[kind, given["id"]] = DIRECTORY_MODELS[kind].model_validate(given)
     except ValidationError as error:
-        wrong = problems.field_errors(error.errors(include_url=False))
-        found.faults += [(f"{path}.{step}" if step else path, what) for step, what in wrong]
-        return None
+        found.faults += _faults_of(error, path)
+        wrong = {e["loc"][0] for e in error.errors() if e["loc"]}
+        _keep_broken(kind, {name: value for name, value in given.items() if name not in wrong}, found)
+
+
+def _keep_broken(kind: Kind, sound: dict[str, Any], found: WholeFile) -> None:
+    """What can be read of an object, if that is enough to tell what it refers to."""
+    named = {name: sound[name] for name in _REFERENCES if sound.get(name) is not None}
+    if named.keys() >= _NEEDED.get(kind, frozenset()):
+        id = str(sound.get("id"))
+        found.broken[kind, id] = DIRECTORY_MODELS[kind].model_construct(**named | {"id": id})
+
+
+def _faults_of(error: ValidationError, path: str) -> list[Fault]:
+    wrong = problems.field_errors(error.errors(include_url=False))
+    return [(f"{path}.{step}" if step else path, what) for step, what in wrong]

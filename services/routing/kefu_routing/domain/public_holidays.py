@@ -43,7 +43,7 @@ def chinese(named: Mapping[date, str], workdays: Iterable[date], years: Iterable
     make_up_days = []
     for day in sorted(made_up):
         rest = swapped.get(day)
-        festival, as_day = (found[rest], rest.isoweekday()) if rest else (REST, 1)
+        festival, as_day = (found[rest], rest.isoweekday()) if rest else ("", 1)
         make_up_days.append(MakeUpDay(date=day, name=f"{festival}调休上班", as_day=as_day))
     return PublicDays(
         [NamedDay(date=day, name=name) for day, name in sorted(found.items()) if day.year in wanted],
