@@ -21,7 +21,6 @@ from kefu_common.events.directory import (
 )
 from kefu_common.events.envelope import Event
 from kefu_common.events.interactions import ChatStarted, ContactClaim
-from kefu_common.events.words import PresenceState
 from kefu_common.http.auth import hash_key
 from kefu_common.ids import new_id
 from kefu_common.kafka import topics
@@ -86,7 +85,7 @@ async def put_into_database(dsn: str, *, publish: bool) -> None:
                 else:
                     await directory.add(tx, ACCOUNT, kind, body, None)
             for agent in agents():
-                await seats.set_state(tx, ACCOUNT, agent, PresenceState.AVAILABLE, None, 0)
+                await seats.sign_in(tx, ACCOUNT, agent, 0)
             if not publish:
                 await tx.execute("delete from outbox")
     finally:

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from starlette.responses import Response
 
 from kefu_common.events.directory import ObjectId
-from kefu_common.events.words import PresenceState, TicketStatus
+from kefu_common.events.words import TicketStatus
 from kefu_common.given import NO_NUL, Given
 from kefu_common.http import problems
 from kefu_common.http.auth import Principal
@@ -30,7 +30,7 @@ from kefu_routing.api.context import (
     run,
     trace_of,
 )
-from kefu_routing.domain import assignment, offers, refusals
+from kefu_routing.domain import assignment, offers, presence, refusals
 from kefu_routing.domain import ticket as rules
 from kefu_routing.domain.model import Contact, Offer, Ticket
 from kefu_routing.domain.work import Work
@@ -233,20 +233,27 @@ async def _at(
     """Lock the ticket and load what commands need; a sign of life of the agent."""
     directory = await directory_of(tx, service, who)
     agent = acting_agent(who, directory)
+    work = Work({who.account: directory}, new_id)
     # It locks the agent, and agents come before tickets in the order of locks.
-    await seats.renew_lease(tx, who.account, agent)
-    locked = (await tickets.lock(tx, [id])).get(id)
+    is_back = presence.is_gone_by_itself(*await seats.renew_lease(tx, who.account, agent))
+    theirs = await tickets.unattended_of(tx, who.account, agent) if is_back else []
+    found = await tickets.lock(tx, [id, *theirs])
+    locked = found.get(id)
     if locked is None or locked.account != who.account or not who.may_use_site(locked.site):
         raise problems.NotFound(f"there is no ticket {id}")
     expected = expected_version(request)
     if expected is not None and expected != locked.sequence:
         raise problems.PreconditionFailed("somebody else changed the ticket; read it again")
+    if is_back:
+        work.acted[who.account, agent] = now()
+        for own in theirs:
+            rules.attend(work, found[own])
     request.scope["kefu.ticket"] = str(id)
     locked.traceparent = trace_of(request) or locked.traceparent
     wanted = offer_id or locked.offer
     offers = await tickets.offers_of(tx, [wanted] if wanted else [])
     contact = (await contacts.load(tx, [locked.contact]))[locked.contact]
-    return At(Work({who.account: directory}, new_id), locked, offers.get(wanted) if wanted else None, contact, agent)
+    return At(work, locked, offers.get(wanted) if wanted else None, contact, agent)
 
 
 async def _done(tx: Connection, at: At) -> Answer:
@@ -256,14 +263,16 @@ async def _done(tx: Connection, at: At) -> Answer:
 
 
 async def _need_room(tx: Connection, at: At, agent: str) -> None:
-    """Raises `CannotTake` unless the agent, who is locked, is available and has room. (Guarantee 2)"""
+    """Raises `CannotTake` unless the agent, who is locked, takes something new and has room for it. (Guarantee 2)"""
     account = at.ticket.account
     seat = (await seats.lock(tx, [(account, agent)])).get((account, agent))
     held = await seats.held_by(tx, [(account, agent)])
-    if seat is None or seat.state is not PresenceState.AVAILABLE:
+    known = at.work.directories[account].agents[agent]
+    if seat is not None and (account, agent) in at.work.acted:
+        presence.come_back(seat, now())
+    candidate = None if seat is None else assignment.candidate_of(seat, known, held[account, agent], now().date())
+    if candidate is None or not candidate.is_here:
         raise refusals.CannotTake(f"agent {agent} is not available")
-    capacity = at.work.directories[account].agents[agent].capacity
-    candidate = assignment.Candidate(agent, seat.state, capacity, held[account, agent], 0, seat.last_offer_at)
     if at.ticket.takes_capacity and not candidate.has_room_for(at.ticket.channel):
         raise refusals.CannotTake(f"agent {agent} has no room for another {at.ticket.channel}")
 

@@ -10,8 +10,8 @@ from kefu_common.events.envelope import Event
 from kefu_common.events.interactions import ContactClaim, InteractionData
 from kefu_common.events.words import Channel, TicketStatus
 from kefu_common.mail_tags import interaction_of_ticket
-from kefu_routing.domain import admission, offers, ticket
-from kefu_routing.domain.holding import enqueue, pause_handling, take
+from kefu_routing.domain import admission, offers, ticket, turns
+from kefu_routing.domain.holding import enqueue, free, pause_handling, take
 from kefu_routing.domain.identity import ContactBook, claim_of, same_email, same_phone
 from kefu_routing.domain.model import (
     LIVE_CHANNELS,
@@ -53,6 +53,10 @@ class Known:
     instructed: dict[UUID, Instructed] = field(default_factory=dict)
     """The instructions that outcomes name, as far as they are known."""
     open_of_contact: dict[UUID, list[UUID]] = field(default_factory=dict)
+    last_agents: dict[UUID, str] = field(default_factory=dict)
+    """Who served a contact last, where a plan asks for it."""
+    gone: set[tuple[str, str]] = field(default_factory=set)
+    """Agents (account, id) who are away only because nothing was heard of them."""
 
 
 def starts(event: Event[InteractionData]) -> bool:
@@ -137,7 +141,9 @@ def _start(
         receive_mail(work, known.tickets[known.by_interaction[place]], event, event.data)
         return
     contact = _who(known, event, now)
-    joined = _to_join(known, event, contact, channel) or _open(work, known, event, channel, contact, partition, now)
+    joined = _to_join(work, known, event, contact, channel)
+    if joined is None:
+        joined = _open(work, known, event, channel, contact, partition, now)
     known.by_interaction[place] = work.interactions[place] = joined.id
     if may_be_answered(event.data) and (
         _is_vouched_for(event.data.contact) or not (joined.reply_email or joined.reply_phone)
@@ -176,13 +182,21 @@ def _is_vouched_for(claim: ContactClaim | None) -> bool:
     return claim is not None and claim.external_id is not None
 
 
-def _to_join(known: Known, event: Event[InteractionData], contact: Contact, channel: Channel) -> Ticket | None:
-    """A new call or chat opens a ticket of its own; an e-mail or message joins the contact's newest open one."""
+def _to_join(
+    work: Work, known: Known, event: Event[InteractionData], contact: Contact, channel: Channel
+) -> Ticket | None:
+    """A new call or chat opens a ticket of its own; an e-mail or message joins the contact's newest open one.
+
+    What goes on in the same interaction joins in any case; whether another one does is for the site's plan to say.
+    """
     if channel in LIVE_CHANNELS:
         return None
     same = known.by_interaction.get((event.account, event.subject))
     if same is not None and known.tickets[same].is_open:
         return known.tickets[same]
+    plan = work.directories[event.account].plans.get(event.site)
+    if plan is not None and channel not in plan.joins:
+        return None
     newest = known.joinable.get((event.account, contact.id, event.site, channel))
     if newest is None or not known.tickets[newest].is_open:
         return None
@@ -225,6 +239,8 @@ def _open(
         source=data.source,
         category=data.category,
         tier=tier,
+        priority=admission.priority_of(directory, event.site, tier),
+        kind=admission.kind_of(directory, data.category),
         group=admitted.group,
         adapter=event.adapter,
         live=channel in LIVE_CHANNELS and admitted.refused is None,
@@ -243,8 +259,18 @@ def _open(
         ticket.turn_away(work, opened, admitted.refused, now)
     else:
         _welcome(work, opened, directory, now)
+        _prefer_last_agent(known, opened, directory)
         enqueue(work, opened, "new", event.time)
     return opened
+
+
+def _prefer_last_agent(known: Known, opened: Ticket, directory: AccountDirectory) -> None:
+    """熟客识别: who returns goes to the agent who served them last, if the plan says so (H-07)."""
+    plan = directory.plans.get(opened.site)
+    agent = known.last_agents.get(opened.contact)
+    if plan is not None and plan.prefer_last_agent is not None and agent is not None:
+        begins = max(opened.opened_at, opened.ready_at)
+        turns.prefer(opened, agent, begins + timedelta(seconds=plan.prefer_last_agent.wait_s))
 
 
 def known_open(known: Known, other: UUID) -> bool:
@@ -266,6 +292,8 @@ def _go_on(work: Work, known: Known, going: Ticket, event: Event[InteractionData
     made = known.offers.get(going.offer) if going.offer else None
     match event.data:
         case said.CallAnswered() as answered:
+            if (going.account, answered.agent) in known.gone:
+                work.acted[going.account, answered.agent] = event.time
             _answered(work, going, made, answered.agent, event.time)
         case said.CallEnded():
             ticket.contact_left(work, going, made, "hang_up", event.time)
@@ -310,6 +338,8 @@ def _moved(work: Work, going: Ticket, made: Offer | None, to: str, at: datetime)
     offers.drop_offer(work, going, made, at, answered_by=agent)
     before = going.handler
     pause_handling(going, at)
+    if going.holder is not None and going.holder == before != agent:
+        free(work, going, before, at)
     going.handler = None
     work.happen(going, happened.TicketTransferred, at, agent=before, to_agent=agent)
     take(work, going, agent, at, by="answered")

@@ -43,6 +43,14 @@ class Asked:
     message: UUID | None
 
 
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """An agent has one ticket less in hand, and for so long after a call nothing new comes."""
+
+    at: datetime
+    after_call_s: int
+
+
 @dataclass(slots=True)
 class Work:
     """Everything that one transaction changes. `directories` are those of the accounts concerned."""
@@ -64,6 +72,9 @@ class Work:
     visits: list[Visit] = field(default_factory=list)
     contact_events: list[Published] = field(default_factory=list)
     groups_to_assign: set[tuple[str, str]] = field(default_factory=set)
+    freed: dict[tuple[str, str], Freed] = field(default_factory=dict)
+    acted: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """Agents who did something, so that they are there. Both by account and agent, whose seats are locked."""
 
     def happen(
         self,

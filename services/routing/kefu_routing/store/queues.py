@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from uuid import UUID
 
 import asyncpg
 
@@ -22,36 +23,64 @@ async def lock_groups(tx: Connection, groups: Collection[GroupKey]) -> None:
     )
 
 
+Place = tuple[datetime, UUID]
+"""Where in a queue: by turn, then by id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of one queue: a group's tickets of a channel, those that go on apart from what remains of others."""
+    """The head of one queue, or what follows after a place: a group's tickets of a channel, those that go on apart
+    from what remains of others."""
 
     group: GroupKey
     channel: Channel
     live: bool
     most: int
+    after: Place | None = None
 
 
-async def lock_waiting(tx: Connection, heads: Sequence[Head], now: datetime) -> list[Ticket]:
-    """The tickets at these heads, locked in the order of ids."""
-    if not heads:
+async def shared(tx: Connection, groups: Collection[GroupKey]) -> list[tuple[UUID, frozenset[GroupKey]]]:
+    """Tickets that wait in one of these groups and in others too, and in which; those whose turn it is, at most 1000 an
+    account. Their agents are looked at together."""
+    rows = await tx.fetch(
+        'select t.id, t.account, t."group", t.wider from unnest($1::text[]) k (account)'
+        ' cross join lateral (select id, account, "group", wider from tickets where account = k.account'
+        " and status = 'queued' and wider <> '{}' order by turn_at limit 1000) t",
+        sorted({account for account, _ in groups}),
+    )
+    found = [(r["id"], frozenset((r["account"], group) for group in (r["group"], *r["wider"]))) for r in rows]
+    return [(id, places) for id, places in found if places & set(groups)]
+
+
+async def lock_waiting(
+    tx: Connection, heads: Sequence[Head], also: Collection[UUID], groups: Collection[GroupKey], now: datetime
+) -> list[Ticket]:
+    """The tickets at these heads and those that are named, locked in the order of ids; only those of the groups."""
+    if not heads and not also:
         return []
     # An array of ids, and not a join: it is looked up by the primary key, whatever the planner believes of the table.
     rows = await tx.fetch(
         f"select {COLUMNS} from tickets where id = any(array(select head.id from"
-        " unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::integer[])"
-        ' h (account, "group", channel, live, most)'
+        " unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::integer[], $6::timestamptz[], $7::uuid[])"
+        ' h (account, "group", channel, live, most, after_at, after_id)'
         ' cross join lateral (select id from tickets t where t.account = h.account and t."group" = h."group"'
-        " and t.channel = h.channel and t.live = h.live and t.status = 'queued' and t.ready_at <= $6"
-        " order by t.priority desc, t.opened_at limit h.most) head)) order by id for update",
+        " and t.channel = h.channel and t.live = h.live and t.status = 'queued' and t.ready_at <= $8"
+        " and (t.turn_at, t.id) > (h.after_at, h.after_id)"
+        " order by t.turn_at, t.id limit h.most) head) || $9::uuid[]) order by id for update",
         [h.group[0] for h in heads],
         [h.group[1] for h in heads],
         [h.channel.value for h in heads],
         [h.live for h in heads],
         [h.most for h in heads],
+        [h.after[0] if h.after else _FIRST[0] for h in heads],
+        [h.after[1] if h.after else _FIRST[1] for h in heads],
         now,
+        list(also),
     )
-    return _still_queued(rows, {h.group for h in heads})
+    return [t for t in _still_queued(rows, groups) if t.ready_at <= now]
+
+
+_FIRST: Place = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 async def lock_homeless(tx: Connection, gone: Collection[GroupKey], limit: int) -> list[Ticket]:

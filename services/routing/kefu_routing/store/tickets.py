@@ -46,6 +46,37 @@ async def lock(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, Ticket]:
     return {row["id"]: ticket_of(row) for row in rows}
 
 
+async def unattended_of(tx: Reader, account: str, agent: str) -> list[UUID]:
+    """What the agent has in hand since before their client vanished."""
+    rows = await tx.fetch(
+        "select id from tickets where account = $1 and handler = $2 and status = 'active'"
+        " and unattended_since is not null",
+        account,
+        agent,
+    )
+    return [row["id"] for row in rows]
+
+
+async def holders(tx: Reader, ids: Iterable[UUID]) -> set[tuple[str, str]]:
+    """Whose hands these tickets fill (account, agent)."""
+    rows = await tx.fetch(
+        "select account, holder from tickets where id = any($1::uuid[]) and holder is not null", list(ids)
+    )
+    return {(row["account"], row["holder"]) for row in rows}
+
+
+async def last_agents(tx: Reader, contacts: Sequence[tuple[str, UUID]]) -> dict[UUID, str]:
+    """Who served each of these contacts last, of those whom somebody served."""
+    rows = await tx.fetch(
+        "select k.contact, t.agent from unnest($1::text[], $2::uuid[]) k (account, contact)"
+        " cross join lateral (select coalesce(handler, owner) as agent from tickets where account = k.account"
+        " and contact = k.contact and owner is not null order by id desc limit 1) t",
+        [c[0] for c in contacts],
+        [c[1] for c in contacts],
+    )
+    return {row["contact"]: row["agent"] for row in rows}
+
+
 async def of_interactions(tx: Connection, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
     """The ticket of each interaction that is known."""
     wanted = sorted(set(places))

@@ -1,15 +1,19 @@
 """Writing what a transaction decided, in bulk, with the events that follow from it."""
 
+from kefu_common.events.agents import AgentPresenceChanged
 from kefu_common.kafka import topics
 from kefu_common.postgres import outbox
 from kefu_common.postgres.database import Connection
+from kefu_routing.domain import presence
+from kefu_routing.domain.holding import wake_groups_of
 from kefu_routing.domain.work import Work
-from kefu_routing.store import instructions, tickets, visits
+from kefu_routing.store import instructions, seats, tickets, visits
 
 
 async def save(tx: Connection, work: Work) -> None:
     """Write everything. Nothing of it is true before the transaction commits, and then all of it is."""
     await tickets.save(tx, work.tickets.values())
+    await _save_presence(tx, work)
     await tickets.save_interactions(tx, work.interactions)
     await tickets.save_offers(tx, work.offers.values())
     await _save_messages(tx, work)
@@ -18,6 +22,26 @@ async def save(tx: Connection, work: Work) -> None:
     await visits.add(tx, work.visits)
     await _save_history(tx, work)
     await outbox.add(tx, _rows(work))
+
+
+async def _save_presence(tx: Connection, work: Work) -> None:
+    """What an agent does next follows from what they still have in hand, which is known when tickets are written."""
+    keys = work.freed.keys() | work.acted.keys()
+    if not keys:
+        return
+    in_hand = await seats.in_hand(tx, keys)
+    found = await seats.lock(tx, keys)
+    for key, seat in found.items():
+        # A call that was answered at a phone nobody was rung at: the agent is there, and then it ends.
+        causes = [presence.come_back(seat, work.acted[key])] if key in work.acted else []
+        if key in work.freed:
+            causes.append(presence.ticket_ended(seat, work.freed[key], in_hand[key]))
+        for cause in causes:
+            if cause is not None:
+                at = work.freed[key].at if key in work.freed else work.acted[key]
+                work.agent_did(*key, AgentPresenceChanged, at, None, state=seat.state, cause=cause)
+                wake_groups_of(work, *key)
+    await seats.save(tx, found.values())
 
 
 def _rows(work: Work) -> list[outbox.Row]:
@@ -45,6 +69,7 @@ async def _save_messages(tx: Connection, work: Work) -> None:
                 "attachments": m.attachments,
                 "state": m.state,
                 "auto": m.auto,
+                "interaction": m.interaction,
             }
             for m in work.messages
         ]
