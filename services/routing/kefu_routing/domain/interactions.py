@@ -145,10 +145,10 @@ def _start(
     if joined is None:
         joined = _open(work, known, event, channel, contact, partition, now)
     known.by_interaction[place] = work.interactions[place] = joined.id
-    if may_be_answered(event.data) and (
-        _is_vouched_for(event.data.contact) or not (joined.reply_email or joined.reply_phone)
-    ):
-        _keep_address(joined, event.data.contact, contact)
+    if channel not in LIVE_CHANNELS and may_be_answered(event.data):
+        work.addresses[place] = _address(event.data.contact, contact)
+        if _is_vouched_for(event.data.contact) or not (joined.reply_email or joined.reply_phone):
+            joined.reply_email, joined.reply_phone = work.addresses[place]
     joined.traceparent = event.traceparent or joined.traceparent
     match event.data:
         case said.EmailReceived() as mail:
@@ -169,12 +169,10 @@ def _who(known: Known, event: Event[InteractionData], now: datetime) -> Contact:
     return known.contacts.find_or_make(event.account, claim, now)
 
 
-def _keep_address(joined: Ticket, claim: ContactClaim | None, contact: Contact) -> None:
+def _address(claim: ContactClaim | None, contact: Contact) -> tuple[str | None, str | None]:
     """Whoever wrote is answered where they wrote from, not where the contact was last heard of."""
-    if joined.channel in LIVE_CHANNELS:
-        return
     named = claim if claim is not None and (claim.email or claim.phone) else contact
-    joined.reply_email, joined.reply_phone = named.email, named.phone
+    return named.email, named.phone
 
 
 def _is_vouched_for(claim: ContactClaim | None) -> bool:

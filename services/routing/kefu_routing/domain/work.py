@@ -72,6 +72,10 @@ class Work:
     visits: list[Visit] = field(default_factory=list)
     contact_events: list[Published] = field(default_factory=list)
     groups_to_assign: set[tuple[str, str]] = field(default_factory=set)
+    addresses: dict[tuple[str, str], tuple[str | None, str | None]] = field(default_factory=dict)
+    """Where whoever wrote by an interaction is answered: e-mail address and phone."""
+    split_off: dict[tuple[str, str], tuple[UUID, UUID]] = field(default_factory=dict)
+    """Interactions (account, id) that go from one ticket to another, with what was said by them."""
     freed: dict[tuple[str, str], Freed] = field(default_factory=dict)
     acted: dict[tuple[str, str], datetime] = field(default_factory=dict)
     """Agents who did something, so that they are there. Both by account and agent, whose seats are locked."""

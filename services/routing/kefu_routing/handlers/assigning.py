@@ -77,7 +77,7 @@ class _Round:
         return ready
 
     def _in_place(self, waiting: Iterable[Ticket]) -> list[Ticket]:
-        """Those whose source and tier their group still ticks; others go where they would go if they came now. (Guarantee 2)"""
+        """Those whose source and tier their group still ticks; others go where they would if they came now."""
         ready: list[Ticket] = []
         for waits in waiting:
             directory = self.work.directories[waits.account]

@@ -9,6 +9,7 @@ import asyncpg
 from kefu_common.events.words import Channel, TicketKind, TicketStatus
 from kefu_common.postgres.database import Connection, Reader
 from kefu_routing.domain.model import Offer, OfferStatus, Ticket
+from kefu_routing.domain.work import Work
 
 COLUMNS = ", ".join(f'"{f.name}"' for f in fields(Ticket))
 _FIXED = {"id", "account", "site", "channel", "contact", "interaction", "opened_at", "partition", "adapter", "subject"}
@@ -126,17 +127,44 @@ async def save(tx: Connection, tickets: Iterable[Ticket]) -> None:
         await tx.execute(_SAVE, rows)
 
 
-async def save_interactions(tx: Connection, interactions: dict[tuple[str, str], UUID]) -> None:
-    """Remember which ticket an interaction's events belong to."""
-    if not interactions:
-        return
-    places = sorted(interactions)
-    await tx.execute(
-        "insert into interactions (account, id, ticket) select * from unnest($1::text[], $2::text[], $3::uuid[])"
-        " on conflict (account, id) do update set ticket = excluded.ticket",
-        [p[0] for p in places],
-        [p[1] for p in places],
-        [interactions[p] for p in places],
+async def save_interactions(tx: Connection, work: Work) -> None:
+    """Remember which ticket an interaction's events belong to, and move what was said by those that were split off."""
+    if work.interactions:
+        places = sorted(work.interactions)
+        addresses = [work.addresses.get(place, (None, None)) for place in places]
+        await tx.execute(
+            "insert into interactions as i (account, id, ticket, joined_at, reply_email, reply_phone)"
+            " select a, n, t, now(), e, p from"
+            " unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::text[]) k (a, n, t, e, p)"
+            " on conflict (account, id) do update set ticket = excluded.ticket,"
+            " reply_email = coalesce(excluded.reply_email, i.reply_email),"
+            " reply_phone = coalesce(excluded.reply_phone, i.reply_phone)",
+            [p[0] for p in places],
+            [p[1] for p in places],
+            [work.interactions[p] for p in places],
+            [a[0] for a in addresses],
+            [a[1] for a in addresses],
+        )
+    if work.split_off:
+        moves = [(place[1], *tickets) for place, tickets in work.split_off.items()]
+        await tx.execute(
+            "update messages m set ticket = k.new from unnest($1::text[], $2::uuid[], $3::uuid[]) k (place, old, new)"
+            " where m.ticket = k.old and m.interaction = k.place",
+            [m[0] for m in moves],
+            [m[1] for m in moves],
+            [m[2] for m in moves],
+        )
+
+
+async def joined_by(tx: Connection, account: str, ticket: UUID, interaction: str) -> asyncpg.Record | None:
+    """How an interaction belongs to a ticket: when the first thing was said by it (`at`; None: nothing that is known),
+    and where whoever wrote is answered (`reply_email`, `reply_phone`). None: it does not belong to it."""
+    return await tx.fetchrow(
+        "select i.reply_email, i.reply_phone, (select min(at) from messages where ticket = $2 and interaction = $3)"
+        " as at from interactions i where i.account = $1 and i.id = $3 and i.ticket = $2",
+        account,
+        ticket,
+        interaction,
     )
 
 

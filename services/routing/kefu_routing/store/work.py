@@ -14,7 +14,7 @@ async def save(tx: Connection, work: Work) -> None:
     """Write everything. Nothing of it is true before the transaction commits, and then all of it is."""
     await tickets.save(tx, work.tickets.values())
     await _save_presence(tx, work)
-    await tickets.save_interactions(tx, work.interactions)
+    await tickets.save_interactions(tx, work)
     await tickets.save_offers(tx, work.offers.values())
     await _save_messages(tx, work)
     await instructions.add(tx, work.instructions)
