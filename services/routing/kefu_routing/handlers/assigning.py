@@ -1,8 +1,8 @@
 """One transaction that offers what waits in some groups to their free agents."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -11,8 +11,9 @@ from kefu_common.events.directory import Account
 from kefu_common.events.words import Channel
 from kefu_common.ids import new_id
 from kefu_common.postgres.database import Connection
-from kefu_routing.domain import admission, assignment, offers, turns
-from kefu_routing.domain.assignment import Decision, GroupKey
+from kefu_routing.domain import admission, assignment
+from kefu_routing.domain.assignment import GroupKey
+from kefu_routing.domain.dispatch import Round
 from kefu_routing.domain.holding import enqueue
 from kefu_routing.domain.model import LIVE_CHANNELS, AccountDirectory, Seat, Ticket
 from kefu_routing.domain.strategies import Candidate
@@ -23,7 +24,6 @@ from kefu_routing.store.directory import DirectoryCache
 from kefu_routing.store.queues import Head
 
 AgentKey = tuple[str, str]
-Teams = Mapping[GroupKey, Sequence[Candidate]]
 _OFFERS_AT_ONCE, _SPARE = 1000, 50
 """How many tickets of each channel are looked at first: the groups share the former, each has the latter."""
 _LOOKED_AT_MOST = 20_000
@@ -37,76 +37,6 @@ class Assigned:
     offered: int
     unfinished: set[GroupKey]
     gone: set[GroupKey]
-
-
-@dataclass(slots=True)
-class _Round:
-    """What is decided in one transaction."""
-
-    work: Work
-    teams: Teams
-    now: datetime
-    tickets: dict[UUID, Ticket] = field(default_factory=dict)
-    decisions: list[Decision] = field(default_factory=list)
-
-    def decide(self, waiting: Sequence[Ticket]) -> None:
-        """Offer what may be offered of these."""
-        ready = self._in_place(self._open_now(waiting))
-        self.tickets |= {t.id: t for t in ready}
-        decided = assignment.assign((self._seen(t) for t in ready), self.teams, self.now)
-        for decision in decided:
-            assert isinstance(decision.ticket, UUID)
-            offers.offer(self.work, self.tickets[decision.ticket], decision.agent, self.now, decision.why)
-        self.decisions += decided
-
-    def _open_now(self, waiting: Iterable[Ticket]) -> list[Ticket]:
-        """E-mails and messages wait for the next open minute; who is on the line is served though it has closed."""
-        ready: list[Ticket] = []
-        opens: dict[tuple[str, str], datetime] = {}
-        for waits in waiting:
-            if waits.channel not in LIVE_CHANNELS:
-                site = waits.account, waits.site
-                directory = self.work.directories[waits.account]
-                if site not in opens:
-                    opens[site] = admission.opens_at(directory, waits.site, self.now)
-                if opens[site] > self.now:
-                    turns.hold_until(waits, directory.plans.get(waits.site), opens[site])
-                    self.work.tickets[waits.id] = waits
-                    continue
-            ready.append(waits)
-        return ready
-
-    def _in_place(self, waiting: Iterable[Ticket]) -> list[Ticket]:
-        """Those whose source and tier their group still ticks; others go where they would if they came now."""
-        ready: list[Ticket] = []
-        for waits in waiting:
-            directory = self.work.directories[waits.account]
-            if admission.is_ticked(directory, waits.group or "", waits):
-                ready.append(waits)
-                continue
-            group = admission.group_for(directory, waits)
-            if group is not None:
-                enqueue(self.work, waits, "transferred", self.now, group)
-        return ready
-
-    def _seen(self, waits: Ticket) -> assignment.Waiting:
-        """The ticket as the rules of assignment see it."""
-        directory = self.work.directories[waits.account]
-        plan = directory.plans.get(waits.site)
-        wider = [(waits.account, g) for g in waits.wider if admission.is_ticked(directory, g, waits)]
-        return assignment.Waiting(
-            waits.id,
-            (waits.account, waits.group or ""),
-            waits.channel,
-            waits.turn_at,
-            plan.strategy if plan is not None else "round_robin",
-            {agent: datetime.fromisoformat(at) for agent, at in waits.passed.items()},
-            waits.takes_capacity,
-            tuple(place for place in wider if place in self.teams),
-            turns.skills_needed(directory, waits),
-            waits.preferred,
-            waits.preferred_until,
-        )
 
 
 async def assign_groups(
@@ -123,17 +53,17 @@ async def assign_groups(
     members = {g: _members(found[g[0]], g) for g in together if g[0] in found and g[1] in found[g[0]].groups}
     agents = await _candidates(tx, found, {agent for team in members.values() for agent in team}, now)
     teams = {group: [agents[agent] for agent in team if agent in agents] for group, team in members.items()}
-    this = _Round(Work(found, new_id), teams, now)
+    this = Round(Work(found, new_id), teams, now)
     rest = await _look(tx, this, [id for id, _ in shared])
     chosen = {(this.tickets[d.ticket].account, d.agent) for d in this.decisions if isinstance(d.ticket, UUID)}
     await seats.count_offers(tx, [_counted(found[key[0]].account, key, agents[key], now) for key in chosen])
     await store.save(tx, this.work)
     gone = {g for g in groups if g[0] in found} - members.keys()
     # What moved to another group is looked at there.
-    return Assigned(len(this.decisions), rest | (this.work.groups_to_assign - together), gone)
+    return Assigned(len(this.decisions), rest | this.work.groups_to_assign, gone)
 
 
-async def _look(tx: Connection, this: _Round, also: Sequence[UUID]) -> set[GroupKey]:
+async def _look(tx: Connection, this: Round, also: Sequence[UUID]) -> set[GroupKey]:
     """From the heads of the queues as far back as somebody has room; returns where more waits."""
     each = _OFFERS_AT_ONCE // max(1, len(this.teams))
     heads = [head for group, team in this.teams.items() for head in _heads(group, team, each)]
@@ -148,7 +78,7 @@ async def _look(tx: Connection, this: _Round, also: Sequence[UUID]) -> set[Group
     return set()
 
 
-def _further(this: _Round, heads: Sequence[Head], waiting: Sequence[Ticket]) -> list[Head]:
+def _further(this: Round, heads: Sequence[Head], waiting: Sequence[Ticket]) -> list[Head]:
     """Where a queue goes on behind what was looked at, for somebody who still has room."""
     found: Counter[tuple[str, str | None, Channel, bool]] = Counter()
     last: dict[tuple[str, str | None, Channel, bool], queues.Place] = {}
