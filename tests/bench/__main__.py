@@ -30,7 +30,7 @@ async def _measure(letters: set[str], quick: bool) -> list[Part]:
         posts = adapters.Size(1, 2, 5_000) if quick else adapters.Size(3, 5, 200_000)
         parts += await _timed("(e)", adapters.measure(posts))
     if "f" in letters:
-        rounds = dispatch.Size(20_000, 1_000, 2_000, 1, 1, 1, 3) if quick else _DISPATCH
+        rounds = dispatch.Size(5_000, 1_000, 1_000, 1, 1, 1, 2) if quick else _DISPATCH
         parts += await _timed("(f)", dispatch.measure(rounds))
     if letters & {"c", "d"}:
         steps = whole.Size(3, 5, 5) if quick else whole.Size(5, 30, 30)

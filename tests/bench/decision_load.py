@@ -34,7 +34,10 @@ _TICK_S = 0.002
 
 
 class Load:
-    """Ends calls at an even rate, the longest ones first; each offer is answered at once, and one more call waits."""
+    """Ends calls at an even rate, the longest ones first; each offer is answered at once, and one more call waits.
+
+    An infinite rate ends each call as soon as it was answered: what comes through then is the peak.
+    """
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
@@ -165,7 +168,7 @@ async def _measure(rate: float, warm_up_s: float, seconds: float) -> dict[str, A
 
 
 def main() -> None:
-    """RATE WARM_UP_S SECONDS: prints a JSON object."""
+    """RATE WARM_UP_S SECONDS: prints a JSON object. RATE may be `inf`."""
     rate, warm_up_s, seconds = (float(argument) for argument in sys.argv[1:])
     print(json.dumps(uvloop.run(_measure(rate, warm_up_s, seconds))))
 
