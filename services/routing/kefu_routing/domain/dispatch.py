@@ -53,32 +53,37 @@ class Round:
         return ready
 
     def _in_place(self, waiting: Iterable[Ticket]) -> list[Ticket]:
-        """Those whose source and tier their group still ticks; others go where they would if they came now."""
+        """Those whose source and tier one of their groups still ticks; others go where they would if they came now."""
         ready: list[Ticket] = []
         for waits in waiting:
-            directory = self.work.directories[waits.account]
-            if admission.is_ticked(directory, waits.group or "", waits):
+            if self._groups(waits):
                 ready.append(waits)
                 continue
-            group = admission.group_for(directory, waits)
+            group = admission.group_for(self.work.directories[waits.account], waits)
             if group is not None:
                 enqueue(self.work, waits, "transferred", self.now, group)
         return ready
+
+    def _groups(self, waits: Ticket) -> list[GroupKey]:
+        """Its own group, and those to which it overflowed, as far as they tick its source and tier."""
+        directory = self.work.directories[waits.account]
+        groups = [g for g in (waits.group, *waits.wider) if g is not None and admission.is_ticked(directory, g, waits)]
+        return [(waits.account, group) for group in groups if (waits.account, group) in self.teams]
 
     def _seen(self, waits: Ticket) -> assignment.Waiting:
         """The ticket as the rules of assignment see it."""
         directory = self.work.directories[waits.account]
         plan = directory.plans.get(waits.site)
-        wider = [(waits.account, g) for g in waits.wider if admission.is_ticked(directory, g, waits)]
+        first, *wider = self._groups(waits)
         return assignment.Waiting(
             waits.id,
-            (waits.account, waits.group or ""),
+            first,
             waits.channel,
             waits.turn_at,
             plan.strategy if plan is not None else "round_robin",
             {agent: datetime.fromisoformat(at) for agent, at in waits.passed.items()},
             waits.takes_capacity,
-            tuple(place for place in wider if place in self.teams),
+            tuple(wider),
             turns.skills_needed(directory, waits),
             waits.preferred,
             waits.preferred_until,
