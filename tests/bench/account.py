@@ -26,6 +26,7 @@ from kefu_common.ids import new_id
 from kefu_common.kafka import topics
 from kefu_common.kafka.producer import EventProducer, Outgoing
 from kefu_common.postgres.database import Database
+from kefu_routing.domain.changes import KEFU
 from kefu_routing.store import directory, seats
 
 ACCOUNT, SITE = "bench", "shop"
@@ -84,9 +85,9 @@ async def put_into_database(dsn: str, *, publish: bool, capacity: Capacity = FOR
         async with db.transaction() as tx:
             for kind, body in objects(capacity):
                 if isinstance(body, Account):
-                    await directory.add_account(tx, body, None)
+                    await directory.add_account(tx, body, KEFU)
                 else:
-                    await directory.add(tx, ACCOUNT, kind, body, None)
+                    await directory.add(tx, ACCOUNT, kind, body, KEFU)
             for agent in agents():
                 await seats.sign_in(tx, ACCOUNT, agent, 0)
             if not publish:

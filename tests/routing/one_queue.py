@@ -8,7 +8,8 @@ from random import Random
 
 from kefu_common.events.directory import Capacity
 from kefu_common.events.words import Channel
-from kefu_routing.domain.assignment import Candidate, Waiting, assign
+from kefu_routing.domain.assignment import Waiting, assign
+from kefu_routing.domain.strategies import Candidate
 from tests.routing.builders import SALES, a_candidate, a_waiting, later
 from tests.routing.erlang import Erlang
 

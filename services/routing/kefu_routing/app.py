@@ -22,7 +22,7 @@ from kefu_common.postgres import statistics
 from kefu_common.postgres.database import Database, passes
 from kefu_common.postgres.relay import Relay
 from kefu_common.sealing import Sealer
-from kefu_routing.api import agents, attachments, commands, directory, joins, keys, tickets
+from kefu_routing.api import agents, attachments, audit, calendars, commands, directory, joins, keys, tickets, whole
 from kefu_routing.api.context import GroupKey, Routing
 from kefu_routing.handlers.assigner import Assigner
 from kefu_routing.handlers.deliveries import OnDeliveries
@@ -129,13 +129,6 @@ def create(settings: RoutingSettings) -> FastAPI:
             await starting.stop()
             await process.stop()
 
-    routers = [
-        directory.router,
-        keys.router,
-        agents.router,
-        commands.router,
-        joins.router,
-        tickets.router,
-        attachments.router,
-    ]
-    return create_app("Kefu routing", routers, lifespan)
+    of_directory = [directory.router, calendars.router, keys.router, audit.router, whole.router]
+    of_tickets = [agents.router, commands.router, joins.router, tickets.router, attachments.router]
+    return create_app("Kefu routing", [*of_directory, *of_tickets], lifespan)

@@ -18,6 +18,7 @@ from kefu_routing.domain.holding import wake_groups_of
 from kefu_routing.domain.model import OfferStatus, Ticket
 from kefu_routing.domain.outcomes import move_reply
 from kefu_routing.domain.work import Work
+from kefu_routing.handlers import calendars
 from kefu_routing.handlers.presence import vanish
 from kefu_routing.store import directory, due, early, instructions, queues, seats, tickets
 from kefu_routing.store import work as store
@@ -61,6 +62,8 @@ class Timers:
             group.create_task(self._every(30, self.free_hands))
             group.create_task(self._every(60, self.give_up_early_events))
             group.create_task(self._every(600, self.forget))
+            group.create_task(self._every(3600, self.count_calendars))
+            group.create_task(self._every(86_400, self.warn_of_calendars))
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -235,6 +238,14 @@ class Timers:
             await outbox.add(tx, [dead_letter_row("routing", SetAside(r, "no_start")) for r in stale.values()])
         for record in stale.values():
             metrics.DEAD_LETTERS.labels(record.topic, "no_start").inc()
+
+    async def count_calendars(self) -> None:
+        """Keep the metric of calendars that lack public holidays."""
+        await calendars.count_incomplete(self.db, datetime.now(UTC).date())
+
+    async def warn_of_calendars(self) -> None:
+        """Say so once a day."""
+        await calendars.warn_of_incomplete(self.db, datetime.now(UTC).date())
 
     async def forget(self) -> None:
         """Delete what nobody will ask for again."""

@@ -102,18 +102,24 @@ def _still_queued(rows: Sequence[asyncpg.Record], groups: Collection[GroupKey]) 
     return [t for t in found if t.status is TicketStatus.QUEUED and (t.account, t.group) in groups]
 
 
-async def is_used(tx: Reader, account: str, *, group: str | None = None, agent: str | None = None) -> bool:
-    """Whether an open ticket waits in, is offered to or is in the hands of the group or the agent."""
-    found: bool = await tx.fetchval(
-        "select exists (select from tickets where account = $1 and \"group\" = $2 and status = 'queued')"
-        " or exists (select from tickets where account = $1 and status = 'active' and (\"group\" = $2 or handler = $3))"
+async def used(
+    tx: Reader, account: str, groups: Collection[str], agents: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Those of these groups and agents where an open ticket waits, is offered or is in hand."""
+    rows = await tx.fetch(
+        "select 'group' as what, g.id from unnest($2::text[]) g (id) where"
+        " exists (select from tickets t where t.account = $1 and t.\"group\" = g.id and t.status = 'queued')"
+        " or exists (select from tickets t where t.account = $1 and t.status = 'active' and t.\"group\" = g.id)"
         " or exists (select from offers o join tickets t on t.id = o.ticket where o.account = $1"
-        " and o.status = 'open' and (t.\"group\" = $2 or o.agent = $3))",
+        " and o.status = 'open' and t.\"group\" = g.id)"
+        " union all select 'agent', a.id from unnest($3::text[]) a (id) where"
+        " exists (select from tickets t where t.account = $1 and t.status = 'active' and t.handler = a.id)"
+        " or exists (select from offers o where o.account = $1 and o.status = 'open' and o.agent = a.id)",
         account,
-        group,
-        agent,
+        sorted(groups),
+        sorted(agents),
     )
-    return found
+    return [r["id"] for r in rows if r["what"] == "group"], [r["id"] for r in rows if r["what"] == "agent"]
 
 
 async def waiting_groups(pool: Reader, now: datetime) -> set[tuple[str, str]]:

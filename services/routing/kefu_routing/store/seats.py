@@ -194,9 +194,13 @@ async def states_over(tx: Reader, now: datetime) -> list[tuple[str, str]]:
     return [(r["account"], r["agent"]) for r in rows]
 
 
-async def make_room(tx: Connection, account: str, agent: str) -> None:
-    """A row for a new agent, signed out, so that it can be locked."""
-    await tx.execute("insert into seats (account, agent) values ($1, $2) on conflict do nothing", account, agent)
+async def make_room(tx: Connection, account: str, agents: Sequence[str]) -> None:
+    """A row for each new agent, signed out, so that it can be locked."""
+    await tx.execute(
+        "insert into seats (account, agent) select $1, * from unnest($2::text[]) on conflict do nothing",
+        account,
+        list(agents),
+    )
 
 
 async def shown(tx: Connection, account: str, agent: str) -> asyncpg.Record | None:

@@ -7,16 +7,17 @@ from kefu_common.events.directory import Secret
 from kefu_common.mail_tags import TAG_SIGNER
 from kefu_common.postgres.database import Connection, Database
 from kefu_common.sealing import Sealer
+from kefu_routing.domain.changes import KEFU, By
 from kefu_routing.store import directory
 
 _BYTES: Final = 32
 
 
-async def make(tx: Connection, sealer: Sealer, account: str, traceparent: str | None) -> None:
+async def make(tx: Connection, sealer: Sealer, account: str, by: By) -> None:
     """Give a new account the secret that signs its mails' ticket tags; without a sealing key it has none."""
     if sealer.is_able:
         sealed = sealer.seal(random.token_urlsafe(_BYTES))
-        await directory.add(tx, account, "secret", Secret(id=TAG_SIGNER, sealed=sealed), traceparent)
+        await directory.add(tx, account, "secret", Secret(id=TAG_SIGNER, sealed=sealed), by)
 
 
 async def make_missing(db: Database, sealer: Sealer) -> None:
@@ -29,4 +30,4 @@ async def make_missing(db: Database, sealer: Sealer) -> None:
             TAG_SIGNER,
         )
         for row in lacking:  # once in an account's life, when a deployment first has a sealing key
-            await make(tx, sealer, row["id"], None)
+            await make(tx, sealer, row["id"], KEFU)
