@@ -22,11 +22,13 @@ from kefu_common.postgres import statistics
 from kefu_common.postgres.database import Database, passes
 from kefu_common.postgres.relay import Relay
 from kefu_common.sealing import Sealer
-from kefu_routing.api import agents, attachments, commands, directory, keys, tickets
+from kefu_routing.api import agents, attachments, commands, directory, keys, queues, tickets, visitors
 from kefu_routing.api.context import GroupKey, Routing
 from kefu_routing.handlers.assigner import Assigner
 from kefu_routing.handlers.deliveries import OnDeliveries
 from kefu_routing.handlers.interactions import OnInteractions
+from kefu_routing.handlers.inviting import Inviting
+from kefu_routing.handlers.queue_news import QueueNews
 from kefu_routing.handlers.timers import Timers
 from kefu_routing.settings import RoutingSettings
 from kefu_routing.store import secrets
@@ -53,6 +55,8 @@ class Process:
         self.timers = Timers(
             self.db, self.directories, self.interactions.read_until, self.interactions.owned, self.committed
         )
+        self.queue_news = QueueNews(self.db, self.directories, self.committed)
+        self.inviting = Inviting(self.db, self.directories, self.committed)
         self.tasks = running.Tasks()
         self.is_started = False
 
@@ -79,6 +83,8 @@ class Process:
         for consumer in (self.interactions, self.deliveries):
             await running.until_up("Kafka", consumer.start, lambda e: isinstance(e, KafkaError))
         self.tasks.start("timers", self.timers.run())
+        self.tasks.start("queue_news", self.queue_news.run())
+        self.tasks.start("inviting", self.inviting.run())
         self.is_started = True
 
     async def stop(self) -> None:
@@ -129,5 +135,6 @@ def create(settings: RoutingSettings) -> FastAPI:
             await starting.stop()
             await process.stop()
 
-    routers = [directory.router, keys.router, agents.router, commands.router, tickets.router, attachments.router]
+    people = [agents.router, queues.router, visitors.router]
+    routers = [directory.router, keys.router, *people, commands.router, tickets.router, attachments.router]
     return create_app("Kefu routing", routers, lifespan)

@@ -75,6 +75,8 @@ class Ticket:
     reply_email: str | None = None
     reply_phone: str | None = None
     thread: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    """Which of the plan's texts the contact has been told."""
 
     @property
     def is_open(self) -> bool:
@@ -180,6 +182,7 @@ class Visit:
     source: str | None
     page: str | None
     referrer: str | None
+    adapter: str | None = None
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from kefu_routing.domain import interactions as rules
 from kefu_routing.domain.identity import ContactBook, Key, claim_of, keys_of
 from kefu_routing.domain.refusals import NotApplicable
 from kefu_routing.domain.work import Work
-from kefu_routing.store import contacts, early, instructions, seats, tickets
+from kefu_routing.store import contacts, early, instructions, invitations, seats, tickets
 from kefu_routing.store import work as store
 from kefu_routing.store.directory import DirectoryCache
 
@@ -125,6 +125,9 @@ async def _load(tx: Connection, work: Work, events: Batch) -> rules.Known:
             ticket = locked[row["id"]]
             known.joinable[(ticket.account, ticket.contact, ticket.site, ticket.channel)] = ticket.id
     known.instructed = await instructions.load(tx, _instructions(events))
+    known.invitations = await invitations.of_ids(tx, _instructions(events))
+    chats = {(r.event.account, r.event.subject) for r in events if isinstance(r.event.data, said.ChatStarted)}
+    known.invited_by = await invitations.inviting_agents(tx, chats)
     return known
 
 
