@@ -257,3 +257,19 @@ async def test_who_was_here_yesterday_is_forgotten(routing: Routing, connect: Co
     await routing.process.inviting.forget()
     counts = "select (select count(*) from invitations) + (select count(*) from places_told)"
     assert await database.fetchval(counts) == 0
+
+
+async def test_the_check_of_an_agent_tells_why_they_receive_nothing(routing: Routing) -> None:
+    await routing.set_up(agents=2)
+    path = "/v1/agents/a01/check"
+    found = await routing.call("GET", path)
+    assert (found["receives"], [f["rule"] for f in found["findings"]]) == (False, ["signed_out", "nothing_waits"])
+    assert found["findings"][0]["zh"] == "坐席 a01 未签入"
+    await routing.tell("chat.started", "c1")
+    await routing.ticket("c1", "queued")
+    assert [f["rule"] for f in (await routing.call("GET", path))["findings"]] == ["signed_out"]
+    await routing.sign_in("a01")
+    await routing.ticket("c1", "offered")
+    found = await routing.call("GET", path)
+    assert (found["receives"], [f["rule"] for f in found["findings"]]) == (True, ["nothing_waits"])
+    await routing.call("GET", "/v1/agents/a99/check", expect=404)

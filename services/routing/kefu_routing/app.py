@@ -22,7 +22,7 @@ from kefu_common.postgres import statistics
 from kefu_common.postgres.database import Database, passes
 from kefu_common.postgres.relay import Relay
 from kefu_common.sealing import Sealer
-from kefu_routing.api import agents, attachments, commands, directory, keys, queues, tickets, visitors
+from kefu_routing.api import agents, attachments, check, commands, directory, keys, queues, tickets, visitors
 from kefu_routing.api.context import GroupKey, Routing
 from kefu_routing.handlers.assigner import Assigner
 from kefu_routing.handlers.deliveries import OnDeliveries
@@ -135,6 +135,6 @@ def create(settings: RoutingSettings) -> FastAPI:
             await starting.stop()
             await process.stop()
 
-    people = [agents.router, queues.router, visitors.router]
+    people = [agents.router, check.router, queues.router, visitors.router]
     routers = [directory.router, keys.router, *people, commands.router, tickets.router, attachments.router]
     return create_app("Kefu routing", routers, lifespan)
