@@ -73,7 +73,7 @@ def test_who_returns_goes_to_the_agent_who_served_them_last() -> None:  # H-07
     team = [a_candidate("a01"), a_candidate("a02", offers_today=9)]
     assert chosen(team, preferred="a02", preferred_until=later(30)) == "a02"
     (decision,) = assign([a_waiting(fields={"preferred": "a02"})], {SALES: team}, NOON)
-    assert decision.why["preferred"] == "served_the_contact_last"
+    assert decision.why["preferred"] == "served_the_contact_last_or_invited_them"
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,12 @@ from kefu_routing.api.context import (
     run,
     trace_of,
 )
-from kefu_routing.domain import admission, presence
+from kefu_routing.domain import presence
 from kefu_routing.domain.model import AccountDirectory
 from kefu_routing.domain.work import Work
 from kefu_routing.handlers.presence import return_to, take_offers_back
 from kefu_routing.store import directory as directory_store
-from kefu_routing.store import queues, seats
+from kefu_routing.store import seats
 from kefu_routing.store import work as store
 
 router = APIRouter(prefix="/v1", tags=["agents"])
@@ -166,43 +166,6 @@ async def open_offers(id: str, page: Annotated[Page, Query()], who: Who, service
             raise problems.NotFound(f"there is no agent {id}")
         rows = await seats.open_offers(tx, who.account, id, page.after_id(), page.limit + 1)
     return respond(Answer(page.of([dict(r) for r in rows], lambda offer: offer["id"])))
-
-
-@router.get("/sites/{id}/availability", responses=_ERRORS)
-async def availability(id: str, who: Who, service: Service) -> Response:
-    """Whether the site is open and somebody is there (O-01), what to say if not (O-05), and how long one waits."""
-    who.need_site(id)
-    at = now()
-    async with service.db.transaction() as tx:
-        directory = await directory_of(tx, service, who)
-        if id not in directory.sites:
-            raise problems.NotFound(f"there is no site {id}")
-        plan = directory.plans.get(id)
-        groups = [directory.groups[g] for g in plan.groups if g in directory.groups] if plan else []
-        agents = sorted({a for g in groups for a in g.agents})
-        is_open = admission.opens_at(directory, id, at) <= at
-        online = is_open and await seats.available(tx, who.account, agents) > 0
-        queue = await queues.of_site(tx, who.account, id, [g.id for g in groups])
-    text = plan.texts.offline if plan and not online else None
-    wait_s = 0.0 if online and queue["waiting"] == 0 else queue["wait_s"]
-    shown = {"open": is_open, "online": online, "text": text, "queue": queue["waiting"], "estimated_wait_s": wait_s}
-    return respond(Answer(shown))
-
-
-@router.get("/queues", responses=_ERRORS)
-async def list_queues(page: Annotated[Page, Query()], who: Who, service: Service) -> Response:
-    """Per group, by id: how many tickets wait that could be offered now, and how long the oldest has waited."""
-    who.need("tickets:read")
-    at = now()
-    rows = {r["group"]: r for r in await queues.lengths(service.db.pool, who.account, at)}
-    async with service.db.transaction() as tx:
-        directory = await directory_of(tx, service, who)
-    items = []
-    for group in sorted(g for g in directory.groups if g > (page.after() or "")):
-        row = rows.get(group)
-        oldest_s = round(max(0.0, (at - row["oldest"]).total_seconds()), 3) if row else 0.0
-        items.append({"group": group, "waiting": row["waiting"] if row else 0, "oldest_wait_s": oldest_s})
-    return respond(Answer(page.of(items, lambda queue: queue["group"])))
 
 
 async def _of_agent(tx: Connection, service: Service, who: Principal, id: str) -> AccountDirectory:

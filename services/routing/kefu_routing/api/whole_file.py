@@ -83,7 +83,8 @@ def _read_collection(name: str, content: object, found: WholeFile) -> None:
         if body is not None:
             found.objects[kind, id] = body
         elif kind != "plan":  # nothing refers to a plan
-            found.broken[kind, id] = model.model_construct(id=id)
+            # It stands for what others refer to; of a group one also asks who its agents are.
+            found.broken[kind, id] = model.model_construct(id=id, agents=[])
 
 
 def _read(model: type[M], path: str, given: Any, found: WholeFile) -> M | None:

@@ -54,7 +54,7 @@ class Waiting:
     """What an agent must know, and how well."""
     preferred: str | None = None
     preferred_until: datetime | None = None
-    """Who served the contact last, and until when the ticket waits for them while they are busy."""
+    """Who served the contact last or invited them, and until when the ticket waits for them while they are busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _passed_lately(ticket: Waiting, candidate: Candidate, now: datetime) -> bool
 def _choose(
     ticket: Waiting, side: "_Side", fit: Sequence[Candidate], ranks: Mapping[str, Rank], now: datetime
 ) -> Candidate | None:
-    """Whoever served the contact last (H-07), else the strategy's first; None: the ticket waits for the former."""
+    """Whoever it prefers (H-07, H-11), else the strategy's first; None: the ticket waits for the former."""
     if ticket.preferred is not None:
         if ticket.preferred in ranks:
             return side.everybody[ticket.preferred]
@@ -171,7 +171,7 @@ def _why(
         "chosen": winner.agent,
     }
     if winner.agent == ticket.preferred:
-        why["preferred"] = "served_the_contact_last"
+        why["preferred"] = "served_the_contact_last_or_invited_them"
     if ticket.skills:
         why["skills"] = dict(ticket.skills)
     return why

@@ -6,13 +6,15 @@ from uuid import UUID
 
 from kefu_common.events import interactions as said
 from kefu_common.events import tickets as happened
+from kefu_common.events.directory import Preference
 from kefu_common.events.envelope import Event
 from kefu_common.events.interactions import ContactClaim, InteractionData
 from kefu_common.events.words import Channel, TicketStatus
 from kefu_common.mail_tags import interaction_of_ticket
-from kefu_routing.domain import admission, offers, ticket, turns
+from kefu_routing.domain import admission, offers, texts, ticket, turns
 from kefu_routing.domain.holding import enqueue, free, pause_handling, take
 from kefu_routing.domain.identity import ContactBook, claim_of, same_email, same_phone
+from kefu_routing.domain.invitations import Watched, due_at
 from kefu_routing.domain.model import (
     LIVE_CHANNELS,
     AccountDirectory,
@@ -57,6 +59,10 @@ class Known:
     """Who served a contact last, where a plan asks for it."""
     gone: set[tuple[str, str]] = field(default_factory=set)
     """Agents (account, id) who are away only because nothing was heard of them."""
+    invitations: dict[UUID, Interaction] = field(default_factory=dict)
+    """The invitations that outcomes name, as far as they are known."""
+    invited_by: dict[Interaction, str] = field(default_factory=dict)
+    """Which agent invited the visitor by hand who starts a chat now."""
 
 
 def starts(event: Event[InteractionData]) -> bool:
@@ -76,6 +82,8 @@ def decide(work: Work, known: Known, event: Event[InteractionData], partition: i
         NotApplicable: `unknown_site`, `no_start`, `other_site`, `other_channel`, `started_twice`, `unknown_agent`,
             `answered_elsewhere` or `unknown_instruction`.
     """
+    if isinstance(event.data, said.InstructionOutcome) and _is_of_invitation(work, known, event, event.data):
+        return
     found = known.by_interaction.get((event.account, event.subject))
     if found is not None:
         _need_same(known.tickets[found], event)
@@ -111,6 +119,18 @@ def _is_answer_to_ours(event: Event[InteractionData], going: Ticket) -> bool:
     return isinstance(event.data, said.EmailReceived) and event.subject == interaction_of_ticket(going.id)
 
 
+def _is_of_invitation(
+    work: Work, known: Known, event: Event[InteractionData], outcome: said.InstructionOutcome
+) -> bool:
+    """Whether the outcome is about an invitation, which has no ticket. One that failed may be said again."""
+    invitation = next((id for id in known.invitations if str(id) == outcome.instruction.lower()), None)
+    if invitation is None or known.invitations[invitation] != (event.account, event.subject):
+        return False
+    if isinstance(outcome, said.InstructionFailed):
+        work.failed_invites.add(invitation)
+    return True
+
+
 def _visit(work: Work, known: Known, event: Event[InteractionData], seen: said.VisitSeen, now: datetime) -> None:
     if event.site not in work.directories[event.account].sites:
         raise NotApplicable("unknown_site")
@@ -126,8 +146,30 @@ def _visit(work: Work, known: Known, event: Event[InteractionData], seen: said.V
         seen.source,
         seen.page,
         seen.referrer,
+        event.adapter,
     )
     work.visit(visit, event.traceparent)
+    if (event.account, event.subject) not in known.by_interaction:
+        _watch(work, visit, event.traceparent, now)
+
+
+def _watch(work: Work, visit: Visit, traceparent: str | None, now: datetime) -> None:
+    """From now on the rules of the site's plan may invite the visitor; a later page starts the clock anew (H-11)."""
+    plan = work.directories[visit.account].plans.get(visit.site)
+    if plan is None or not plan.invitations:
+        return
+    seen_at = min(visit.at, now)
+    work.watched[visit.account, visit.interaction] = Watched(
+        visit.account,
+        visit.interaction,
+        visit.site,
+        visit.adapter,
+        traceparent,
+        visit.contact,
+        visit.page,
+        seen_at,
+        due_at(plan.invitations, visit.page, seen_at, None),
+    )
 
 
 def _start(
@@ -141,6 +183,8 @@ def _start(
         receive_mail(work, known.tickets[known.by_interaction[place]], event, event.data)
         return
     contact = _who(known, event, now)
+    if channel is Channel.CHAT:
+        work.chats_begun.add(place)
     joined = _to_join(work, known, event, contact, channel)
     if joined is None:
         joined = _open(work, known, event, channel, contact, partition, now)
@@ -250,25 +294,31 @@ def _open(
     known.tickets[opened.id] = opened
     known.joinable[(opened.account, contact.id, opened.site, channel)] = opened.id
     linked = known.open_of_contact.get(contact.id, [])
-    work.happen(opened, happened.TicketOpened, event.time, linked=[t for t in linked if known_open(known, t)])
+    invited_by = known.invited_by.get((event.account, event.subject)) if channel is Channel.CHAT else None
+    why = {"invited_by": invited_by} if invited_by else None
+    still_open = [t for t in linked if known_open(known, t)]
+    work.happen(opened, happened.TicketOpened, event.time, why=why, linked=still_open)
     known.open_of_contact[contact.id] = [*linked, opened.id]
     if admitted.refused:
         work.happen(opened, happened.TicketRefused, event.time)
         ticket.turn_away(work, opened, admitted.refused, now)
     else:
         _welcome(work, opened, directory, now)
-        _prefer_last_agent(known, opened, directory)
+        _prefer(opened, directory, known.last_agents.get(opened.contact), invited_by)
         enqueue(work, opened, "new", event.time)
     return opened
 
 
-def _prefer_last_agent(known: Known, opened: Ticket, directory: AccountDirectory) -> None:
-    """熟客识别: who returns goes to the agent who served them last, if the plan says so (H-07)."""
+def _prefer(opened: Ticket, directory: AccountDirectory, last: str | None, invited_by: str | None) -> None:
+    """Who was invited goes to the agent who did it (H-11); who returns, to the one who served them last (H-07)."""
     plan = directory.plans.get(opened.site)
-    agent = known.last_agents.get(opened.contact)
-    if plan is not None and plan.prefer_last_agent is not None and agent is not None:
-        begins = max(opened.opened_at, opened.ready_at)
-        turns.prefer(opened, agent, begins + timedelta(seconds=plan.prefer_last_agent.wait_s))
+    begins = max(opened.opened_at, opened.ready_at)
+    preference = plan.prefer_last_agent if plan is not None else None
+    if invited_by is not None:
+        wait_s = (preference or Preference()).wait_s
+        turns.prefer(opened, invited_by, begins + timedelta(seconds=wait_s))
+    elif preference is not None and last is not None:
+        turns.prefer(opened, last, begins + timedelta(seconds=preference.wait_s))
 
 
 def known_open(known: Known, other: UUID) -> bool:
@@ -282,8 +332,12 @@ def _welcome(work: Work, opened: Ticket, directory: AccountDirectory, now: datet
         return
     if plan.max_wait_s is not None:
         opened.give_up_at = opened.opened_at + timedelta(seconds=plan.max_wait_s)
-    if plan.texts.welcome:
-        ticket.say(work, opened, plan.texts.welcome, now)
+    greetings = texts.greetings(directory, opened, now)
+    if opened.channel is Channel.CALL and greetings:
+        # A switch that is told to say a text right behind another may cut off the first.
+        greetings = [" ".join(greetings)]
+    for text in greetings:
+        ticket.say(work, opened, text, now)
 
 
 def _go_on(work: Work, known: Known, going: Ticket, event: Event[InteractionData], now: datetime) -> None:

@@ -86,6 +86,8 @@ class Ticket:
     reply_email: str | None = None
     reply_phone: str | None = None
     thread: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    """Which of the plan's texts the contact has been told."""
 
     @property
     def is_open(self) -> bool:
@@ -193,6 +195,7 @@ class Visit:
     source: str | None
     page: str | None
     referrer: str | None
+    adapter: str | None = None
 
 
 @dataclass(slots=True)
@@ -234,7 +237,7 @@ class AccountDirectory:
     roles: dict[str, Role] = field(default_factory=dict)
     departments: dict[str, Department] = field(default_factory=dict)
     categories: dict[str, Category] = field(default_factory=dict)
-    groups_of: dict[str, list[str]] = field(init=False)
+    groups_of: dict[str, list[str]] = field(init=False, repr=False)
     """By agent."""
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from kefu_common.events import outbound
 from kefu_common.events import tickets as happened
 from kefu_common.events.messages import ContactAddress, MessageWanted
 from kefu_common.events.words import Channel, Occasion, TicketStatus
-from kefu_routing.domain import admission, offers
+from kefu_routing.domain import admission, offers, texts
 from kefu_routing.domain.holding import enqueue, free, pause_handling, seconds_between, take, wake_groups_of
 from kefu_routing.domain.model import Contact, Message, Note, Offer, Ticket
 from kefu_routing.domain.refusals import CannotTake, need, need_handler
@@ -151,8 +151,8 @@ def resolve(work: Work, ticket: Ticket, agent: str, text: str, code: str | None,
     ticket.unattended_since = ticket.reassign_at = None
     if ticket.live and ticket.channel is Channel.CHAT:
         plan = work.directories[ticket.account].plans.get(ticket.site)
-        if plan and plan.texts.closing:
-            say(work, ticket, plan.texts.closing, at)
+        if plan:
+            say_once(work, ticket, "closing", plan.texts.closing, at)
         work.instruct(ticket, outbound.ChatClose, at)
     elif ticket.live and ticket.channel is Channel.CALL:
         work.instruct(ticket, outbound.CallHangUp, at)
@@ -178,15 +178,21 @@ def abandon(work: Work, ticket: Ticket, made: Offer | None, reason: str, at: dat
 
 
 def turn_away(work: Work, ticket: Ticket, reason: str, at: datetime) -> None:
-    """Tell a caller or visitor that nobody will come, with the plan's offline text (O-05)."""
-    plan = work.directories[ticket.account].plans.get(ticket.site)
-    text = plan.texts.offline if plan else None
+    """Tell a caller or visitor that nobody will come, why, and what to do instead (D-01, D-08, O-05)."""
+    text = texts.turning_away(work.directories[ticket.account], ticket, reason)
     if ticket.channel is Channel.CHAT:
         work.instruct(ticket, outbound.ChatRefused, at, reason=reason, text=text)
     elif ticket.channel is Channel.CALL:
         if text:
             work.instruct(ticket, outbound.CallPlay, at, text=text)
         work.instruct(ticket, outbound.CallHangUp, at)
+
+
+def say_once(work: Work, ticket: Ticket, which: texts.Said, text: str | None, at: datetime) -> None:
+    """Say one of the plan's texts, if it has it and it was not said before in this interaction."""
+    if text and texts.is_new(ticket, which):
+        work.tickets[ticket.id] = ticket
+        say(work, ticket, text, at)
 
 
 def say(work: Work, ticket: Ticket, text: str, at: datetime) -> None:

@@ -80,8 +80,12 @@ def skills_needed(directory: AccountDirectory, ticket: Ticket) -> dict[str, int]
     category: Category | None = directory.categories.get(ticket.category or "")
     if category is None or not category.skills:
         return {}
-    taken = _steps(directory.plans.get(ticket.site))[: ticket.step]
-    return {} if any(step.relax_skills for step in taken) else category.skills
+    return {} if is_relaxed(directory.plans.get(ticket.site), ticket.step) else category.skills
+
+
+def is_relaxed(plan: Plan | None, step: int) -> bool:
+    """Whether one of the overflow steps that were taken lets agents without the category's skills take it."""
+    return any(taken.relax_skills for taken in _steps(plan)[:step])
 
 
 def _steps(plan: Plan | None) -> list[Overflow]:

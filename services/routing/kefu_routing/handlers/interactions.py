@@ -22,7 +22,7 @@ from kefu_routing.domain import presence
 from kefu_routing.domain.identity import ContactBook, Key, claim_of, keys_of
 from kefu_routing.domain.refusals import NotApplicable
 from kefu_routing.domain.work import Work
-from kefu_routing.store import contacts, early, instructions, seats, tickets
+from kefu_routing.store import contacts, early, instructions, invitations, seats, tickets
 from kefu_routing.store import work as store
 from kefu_routing.store.directory import DirectoryCache
 
@@ -131,6 +131,9 @@ async def _load(tx: Connection, work: Work, events: Batch) -> rules.Known:
             known.joinable[(ticket.account, ticket.contact, ticket.site, ticket.channel)] = ticket.id
     known.last_agents = await _last_agents(tx, work, events, book)
     known.instructed = await instructions.load(tx, _instructions(events))
+    known.invitations = await invitations.of_ids(tx, _instructions(events))
+    chats = {(r.event.account, r.event.subject) for r in events if isinstance(r.event.data, said.ChatStarted)}
+    known.invited_by = await invitations.inviting_agents(tx, chats)
     return known
 
 

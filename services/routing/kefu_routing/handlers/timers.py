@@ -1,7 +1,7 @@
 """What happens because time passes: offers lapse, waits end, leases run out, what is old is forgotten."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -11,8 +11,8 @@ from kefu_common.events.words import PresenceState, TicketStatus
 from kefu_common.ids import new_id
 from kefu_common.kafka.dead_letters import SetAside, dead_letter_row
 from kefu_common.postgres import inbox, outbox
-from kefu_common.postgres.database import Connection, Database, passes
-from kefu_common.telemetry import logs, metrics
+from kefu_common.postgres.database import Connection, Database
+from kefu_common.telemetry import metrics
 from kefu_routing.domain import offers, presence, ticket, turns
 from kefu_routing.domain.holding import wake_groups_of
 from kefu_routing.domain.model import OfferStatus, Ticket
@@ -20,12 +20,10 @@ from kefu_routing.domain.outcomes import move_reply
 from kefu_routing.domain.work import Work
 from kefu_routing.handlers import calendars
 from kefu_routing.handlers.presence import vanish
+from kefu_routing.handlers.rounds import every
 from kefu_routing.store import directory, due, early, instructions, queues, seats, tickets
 from kefu_routing.store import work as store
 from kefu_routing.store.directory import DirectoryCache
-
-log = logs.get(__name__)
-
 
 FREED_AFTER_S = 600
 """How long an agent is held by a call or chat whose later events are set aside."""
@@ -50,30 +48,20 @@ class Timers:
     async def run(self) -> None:
         """Run all timers until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._every(0.2, self.lapse_offers))
-            group.create_task(self._every(0.5, self.end_waits))
-            group.create_task(self._every(0.5, self.take_steps))
-            group.create_task(self._every(0.5, self.reassign))
-            group.create_task(self._every(0.5, self.end_states))
-            group.create_task(self._every(0.5, self.end_leases))
-            group.create_task(self._every(5, self.count_queues))
-            group.create_task(self._every(5, self.give_up_on_outcomes))
-            group.create_task(self._every(10, self.settle_directory))
-            group.create_task(self._every(30, self.free_hands))
-            group.create_task(self._every(60, self.give_up_early_events))
-            group.create_task(self._every(600, self.forget))
-            group.create_task(self._every(3600, self.count_calendars))
-            group.create_task(self._every(86_400, self.warn_of_calendars))
-
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await work()
-            except Exception as error:
-                if not passes(error):
-                    raise
-                log.warning("timer_waits", error=type(error).__name__)
-            await asyncio.sleep(seconds)
+            group.create_task(every(0.2, self.lapse_offers))
+            group.create_task(every(0.5, self.end_waits))
+            group.create_task(every(0.5, self.take_steps))
+            group.create_task(every(0.5, self.reassign))
+            group.create_task(every(0.5, self.end_states))
+            group.create_task(every(0.5, self.end_leases))
+            group.create_task(every(5, self.count_queues))
+            group.create_task(every(5, self.give_up_on_outcomes))
+            group.create_task(every(10, self.settle_directory))
+            group.create_task(every(30, self.free_hands))
+            group.create_task(every(60, self.give_up_early_events))
+            group.create_task(every(600, self.forget))
+            group.create_task(every(3600, self.count_calendars))
+            group.create_task(every(86_400, self.warn_of_calendars))
 
     async def lapse_offers(self) -> None:
         """Offers that ran out go back to the queue; a call's only when all that came before its end was read.

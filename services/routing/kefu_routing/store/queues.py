@@ -13,6 +13,9 @@ from kefu_routing.domain.assignment import GroupKey
 from kefu_routing.domain.model import Ticket
 from kefu_routing.store.tickets import COLUMNS, ticket_of
 
+IN_TURN = "turn_at, id"
+"""The order of a queue: of a group's tickets of one channel, the first is next."""
+
 
 async def lock_groups(tx: Connection, groups: Collection[GroupKey]) -> None:
     """One assignment of a group at a time, over all processes."""
@@ -66,7 +69,7 @@ async def lock_waiting(
         ' cross join lateral (select id from tickets t where t.account = h.account and t."group" = h."group"'
         " and t.channel = h.channel and t.live = h.live and t.status = 'queued' and t.ready_at <= $8"
         " and (t.turn_at, t.id) > (h.after_at, h.after_id)"
-        " order by t.turn_at, t.id limit h.most) head) || $9::uuid[]) order by id for update",
+        f" order by {IN_TURN} limit h.most) head) || $9::uuid[]) order by id for update",
         [h.group[0] for h in heads],
         [h.group[1] for h in heads],
         [h.channel.value for h in heads],
@@ -133,9 +136,10 @@ async def waiting_groups(pool: Reader, now: datetime) -> set[tuple[str, str]]:
 
 
 async def lengths(tx: Reader, account: str, now: datetime) -> list[asyncpg.Record]:
-    """Per group: how many wait (`waiting`), and the oldest's opening (`oldest`)."""
+    """Per group: how many wait (`waiting`), how many of them on the line (`live`), the oldest's opening (`oldest`)."""
     return await tx.fetch(
-        'select "group", count(*) as waiting, min(opened_at) as oldest from tickets where account = $1'
+        'select "group", count(*) as waiting, count(*) filter (where live) as live, min(opened_at) as oldest'
+        " from tickets where account = $1"
         ' and status = \'queued\' and ready_at <= $2 and "group" is not null group by "group" order by "group"',
         account,
         now,
@@ -158,17 +162,46 @@ async def look_again(tx: Connection, account: str) -> None:
     )
 
 
-async def of_site(tx: Connection, account: str, site: str, groups: list[str]) -> asyncpg.Record:
-    """How many calls and chats of a site wait (`waiting`), and the mean wait of the last hour's answers (`wait_s`)."""
-    row = await tx.fetchrow(
-        'select (select count(*) from tickets where account = $1 and "group" = any($3::text[])'
-        " and status = 'queued' and site = $2 and channel in ('call', 'chat')) as waiting,"
-        " (select avg(extract(epoch from answered_at - opened_at))::float8 from (select answered_at, opened_at"
-        " from tickets where account = $1 and site = $2 and channel in ('call', 'chat') and answered_at is not null"
-        " and answered_at > now() - interval '1 hour' order by id desc limit 50) lately) as wait_s",
+async def waiting_live(tx: Reader, account: str, groups: Collection[str], now: datetime) -> list[asyncpg.Record]:
+    """Per group and site: how many calls and chats wait (`waiting`)."""
+    return await tx.fetch(
+        'select "group", site, count(*) as waiting from tickets where account = $1 and "group" = any($2::text[])'
+        " and status = 'queued' and live and ready_at <= $3 group by \"group\", site",
         account,
-        site,
-        groups,
+        sorted(groups),
+        now,
     )
-    assert row is not None
-    return row
+
+
+async def answers(
+    tx: Reader, groups: Collection[GroupKey], since: datetime, now: datetime
+) -> dict[tuple[GroupKey, Channel], int]:
+    """How many calls and chats were answered in each group lately. Those still in the group count, others do not."""
+    rows = await tx.fetch(
+        'select k.account, k."group", t.channel, count(*) as answered from unnest($1::text[], $2::text[])'
+        ' k (account, "group") join tickets t on t.account = k.account and t."group" = k."group"'
+        " and t.channel in ('call', 'chat') and t.answered_at > $3 and t.answered_at <= $4"
+        ' group by k.account, k."group", t.channel',
+        [account for account, _ in groups],
+        [group for _, group in groups],
+        since,
+        now,
+    )
+    return {((r["account"], r["group"]), Channel(r["channel"])): r["answered"] for r in rows}
+
+
+async def kinds_waiting(tx: Reader, account: str, groups: Collection[str], now: datetime) -> list[asyncpg.Record]:
+    """What kinds of tickets wait in the groups, or overflowed to them.
+
+    Each by group, channel, category, site and overflow step, and whether it takes capacity.
+    """
+    return await tx.fetch(
+        # Like assignment it reads nothing but what waits.
+        'select distinct "group", channel, category, site, step,'
+        " live or channel in ('email', 'message') as takes_capacity from tickets"
+        " where account = $1 and status = 'queued' and ready_at <= $3"
+        ' and ("group" = any($2::text[]) or wider && $2::text[])',
+        account,
+        sorted(groups),
+        now,
+    )

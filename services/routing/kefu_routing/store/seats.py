@@ -224,13 +224,3 @@ async def open_offers(tx: Connection, account: str, agent: str, after: UUID | No
         after,
         limit,
     )
-
-
-async def available(tx: Connection, account: str, agents: Sequence[str]) -> int:
-    """How many of these agents are available."""
-    count: int = await tx.fetchval(
-        "select count(*) from seats where account = $1 and agent = any($2::text[]) and state = 'available'",
-        account,
-        list(agents),
-    )
-    return count

@@ -7,7 +7,7 @@ from kefu_common.postgres.database import Connection
 from kefu_routing.domain import presence
 from kefu_routing.domain.holding import wake_groups_of
 from kefu_routing.domain.work import Work
-from kefu_routing.store import instructions, seats, tickets, visits
+from kefu_routing.store import instructions, invitations, seats, tickets, visits
 
 
 async def save(tx: Connection, work: Work) -> None:
@@ -20,6 +20,10 @@ async def save(tx: Connection, work: Work) -> None:
     await instructions.add(tx, work.instructions)
     await instructions.save_outcomes(tx, work.outcomes)
     await visits.add(tx, work.visits)
+    await invitations.watch(tx, work.watched.values())
+    await invitations.add(tx, work.invited)
+    await invitations.begin_chats(tx, work.chats_begun)
+    await invitations.fail(tx, work.failed_invites)
     await _save_history(tx, work)
     await outbox.add(tx, _rows(work))
 
@@ -47,6 +51,7 @@ async def _save_presence(tx: Connection, work: Work) -> None:
 def _rows(work: Work) -> list[outbox.Row]:
     rows = [outbox.event_row(topics.TICKETS, str(h.ticket), h.event) for h in work.history]
     rows += [outbox.event_row(topics.OUTBOUND, p.key, p.event) for p in work.instructions]
+    rows += [outbox.event_row(topics.OUTBOUND, p.key, p.event) for p in work.invites]
     rows += [outbox.event_row(topics.MESSAGES, p.key, p.event) for p in work.wanted]
     rows += [outbox.event_row(topics.AGENTS, p.key, p.event) for p in work.agent_events]
     rows += [outbox.event_row(topics.CONTACTS, p.key, p.event) for p in work.contact_events]
