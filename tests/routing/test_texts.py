@@ -34,7 +34,9 @@ ALWAYS = Window.model_validate({"days": [1, 2, 3, 4, 5, 6, 7], "start": "00:00",
 
 
 def a_shop(texts: dict[str, Any], **calendar: Any) -> Work:
-    hours = Calendar.model_validate({"id": "hours", "name": "营业时间", "weekly": [ALWAYS], **calendar})
+    hours = Calendar.model_validate(
+        {"id": "hours", "name": "营业时间", "weekly": [ALWAYS], "open_on_holidays": True, **calendar}
+    )
     return some_work(a_directory(a_group("sales", "a01", "a02"), calendar=hours, texts=Texts(**texts)))
 
 
