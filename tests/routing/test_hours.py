@@ -181,7 +181,7 @@ def wall_says_open(calendar: Calendar, time_zone: str, at: datetime) -> bool:
         return False
     weekday = {d.date: d.as_day for d in calendar.make_up_days}.get(wall.date())
     if weekday is None:
-        if wall.date() in {d.date for d in calendar.holidays}:
+        if wall.date() in {d.date for d in calendar.holidays} and not calendar.open_on_holidays:
             return False
         weekday = wall.isoweekday()
     return within(calendar.weekly, weekday) and not within(calendar.breaks, weekday)
@@ -218,6 +218,7 @@ def calendars(draw: st.DrawFn, around: date) -> Calendar:
         weekly=draw(st.lists(windows(), max_size=4)),
         breaks=draw(st.lists(windows(), max_size=2)),
         holidays=draw(named),
+        open_on_holidays=draw(st.booleans()),
         make_up_days=draw(made_up),
         closed=draw(named),
     )

@@ -176,6 +176,7 @@ async def test_a_site_whose_new_calendar_is_open_lets_waiting_mail_in_at_once(ro
         ),
         (changed({"site": "moon"}, "addresses", "two"), ["addresses.two.address"]),
         (changed(["boss"], "agents", "a01"), ["agents.a01"]),
+        (changed({"name": "售后"}, "groups", "more"), ["groups.more.agents", "groups.more.leader"]),
         (changed("a09", "groups", "sales", "leader"), ["groups.sales.leader"]),
         (without("agents", "a02"), ["groups.sales.agents.1", "groups.more.agents.0", "departments.finance.head"]),
         (changed(["moon"], "plans", "shop", "groups"), ["plans.shop.groups.0"]),

@@ -22,11 +22,27 @@ from kefu_common.postgres import statistics
 from kefu_common.postgres.database import Database, passes
 from kefu_common.postgres.relay import Relay
 from kefu_common.sealing import Sealer
-from kefu_routing.api import agents, attachments, audit, calendars, commands, directory, keys, tickets, whole
+from kefu_routing.api import (
+    agents,
+    attachments,
+    audit,
+    calendars,
+    check,
+    commands,
+    directory,
+    joins,
+    keys,
+    queues,
+    tickets,
+    visitors,
+    whole,
+)
 from kefu_routing.api.context import GroupKey, Routing
 from kefu_routing.handlers.assigner import Assigner
 from kefu_routing.handlers.deliveries import OnDeliveries
 from kefu_routing.handlers.interactions import OnInteractions
+from kefu_routing.handlers.inviting import Inviting
+from kefu_routing.handlers.queue_news import QueueNews
 from kefu_routing.handlers.timers import Timers
 from kefu_routing.settings import RoutingSettings
 from kefu_routing.store import secrets
@@ -53,6 +69,8 @@ class Process:
         self.timers = Timers(
             self.db, self.directories, self.interactions.read_until, self.interactions.owned, self.committed
         )
+        self.queue_news = QueueNews(self.db, self.directories, self.committed)
+        self.inviting = Inviting(self.db, self.directories, self.committed)
         self.tasks = running.Tasks()
         self.is_started = False
 
@@ -79,6 +97,8 @@ class Process:
         for consumer in (self.interactions, self.deliveries):
             await running.until_up("Kafka", consumer.start, lambda e: isinstance(e, KafkaError))
         self.tasks.start("timers", self.timers.run())
+        self.tasks.start("queue_news", self.queue_news.run())
+        self.tasks.start("inviting", self.inviting.run())
         self.is_started = True
 
     async def stop(self) -> None:
@@ -130,5 +150,6 @@ def create(settings: RoutingSettings) -> FastAPI:
             await process.stop()
 
     of_directory = [directory.router, calendars.router, keys.router, audit.router, whole.router]
-    of_tickets = [agents.router, commands.router, tickets.router, attachments.router]
-    return create_app("Kefu routing", [*of_directory, *of_tickets], lifespan)
+    of_people = [agents.router, check.router, queues.router, visitors.router]
+    of_tickets = [commands.router, joins.router, tickets.router, attachments.router]
+    return create_app("Kefu routing", [*of_directory, *of_people, *of_tickets], lifespan)

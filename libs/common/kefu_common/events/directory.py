@@ -382,6 +382,8 @@ class Calendar(DirectoryObject):
     country: Region | None = None
     """Whose public holidays a new calendar begins with; those of later years are added by `POST …/holidays`."""
     holidays: list[NamedDay] = Field(default_factory=list, max_length=2000)
+    open_on_holidays: bool = False
+    """Whether the weekly hours hold on public holidays too; the greetings of plans go by their names all the same."""
     make_up_days: list[MakeUpDay] = Field(default_factory=list, max_length=1000)
     closed: list[NamedDay] = Field(default_factory=list, max_length=1000)
 

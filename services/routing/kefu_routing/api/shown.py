@@ -43,6 +43,7 @@ def ticket(shown: Ticket) -> dict[str, Any]:
         "answered_at": shown.answered_at,
         "replied_at": shown.replied_at,
         "offer": shown.offer,
+        "unattended_since": shown.unattended_since,
     }
 
 

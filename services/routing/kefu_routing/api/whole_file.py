@@ -21,7 +21,6 @@ _REFERENCES: Final = frozenset(
 _NEEDED: Final[dict[Kind, frozenset[str]]] = {
     "plan": frozenset({"site", "groups"}),
     "address": frozenset({"site", "address"}),
-    "group": frozenset({"agents"}),
 }
 
 
@@ -111,7 +110,8 @@ def _keep_broken(kind: Kind, sound: dict[str, Any], found: WholeFile) -> None:
     named = {name: sound[name] for name in _REFERENCES if sound.get(name) is not None}
     if named.keys() >= _NEEDED.get(kind, frozenset()):
         id = str(sound.get("id"))
-        found.broken[kind, id] = DIRECTORY_MODELS[kind].model_construct(**named | {"id": id})
+        # Of a group one also asks who its agents are.
+        found.broken[kind, id] = DIRECTORY_MODELS[kind].model_construct(**{"agents": []} | named | {"id": id})
 
 
 def _faults_of(error: ValidationError, path: str) -> list[Fault]:

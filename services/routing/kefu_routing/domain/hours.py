@@ -79,7 +79,7 @@ class _Read:
 
     hours: tuple[list[Seconds], ...]
     closed: frozenset[date]
-    holidays: frozenset[date]
+    closed_holidays: frozenset[date]
     make_up: dict[date, int]
     known: dict[tuple[date, str], list[Span]] = field(default_factory=dict)
 
@@ -100,7 +100,7 @@ class _Read:
         if day in self.closed:
             return []
         as_day = self.make_up.get(day)
-        if as_day is None and day in self.holidays:
+        if as_day is None and day in self.closed_holidays:
             return []
         return self.hours[(as_day or day.isoweekday()) - 1]
 
@@ -118,7 +118,7 @@ def _read(calendar: Calendar) -> _Read:
     read = _Read(
         tuple(_cut(_of_day(calendar.weekly, day), _of_day(calendar.breaks, day)) for day in range(1, 8)),
         frozenset(d.date for d in calendar.closed),
-        frozenset(d.date for d in calendar.holidays),
+        frozenset() if calendar.open_on_holidays else frozenset(d.date for d in calendar.holidays),
         {d.date: d.as_day for d in calendar.make_up_days},
     )
     _known[id(calendar)] = ref(calendar), read
