@@ -29,6 +29,7 @@ ONLY_THE_FIRST_HAS = {
 BODIES: dict[str, Json] = {
     "reply": {"text": "x"},
     "note": {"text": "x"},
+    "invite": {"text": "x"},
     "transfer": {"to": {"group": "pre-sale"}, "reason": "x"},
     "presence": {"state": "available"},
     "holidays": {"country": "CN", "years": [2027]},
@@ -123,6 +124,18 @@ async def _first_accounts_work(first: Kefu) -> tuple[Json, Json, str]:
     return ticket, on_offer, await until("the administrators are told", told)
 
 
+async def _visit_of(first: Kefu) -> str:
+    """A visitor of the first account who could be invited."""
+    interaction = an_id("visit")
+    await first.post("/v1/visits", "visit.seen", interaction, data={"page": "index"})
+
+    async def seen() -> str | None:
+        found = (await first.call("routing", "GET", "/v1/visits"))["items"]
+        return next((visit["id"] for visit in found if visit["interaction"] == interaction), None)
+
+    return await until("the visit is listed", seen)
+
+
 async def _directory_of(kefu: Kefu) -> dict[str, Json]:
     """Everything that an account has set up, by kind and id."""
     found: dict[str, Json] = {}
@@ -147,6 +160,7 @@ async def test_every_route_and_both_feeds_are_blind_to_another_account(kefu: Kef
             "offers": on_offer["offer"],
             "messages": message,
             "attachments": "0",
+            "visits": await _visit_of(kefu),
             **ONLY_THE_FIRST_HAS,
         }
         tried = 0
