@@ -30,6 +30,7 @@ BODIES: dict[str, Json] = {
     "reply": {"text": "x"},
     "note": {"text": "x"},
     "invite": {"text": "x"},
+    "unmerge": {"interaction": "x"},
     "transfer": {"to": {"group": "pre-sale"}, "reason": "x"},
     "presence": {"state": "available"},
     "holidays": {"country": "CN", "years": [2027]},

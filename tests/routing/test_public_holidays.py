@@ -140,7 +140,8 @@ async def test_a_calendar_tells_whether_it_is_open_at_a_moment_and_who_is_on_dut
     await shared.call("POST", "/v1/calendars", {"id": "shut", "name": "关"}, expect=201)
     assert (await shared.call("GET", "/v1/calendars/shut/hours"))["next_open"] is None
     await shared.call("GET", "/v1/calendars/nowhere/hours", expect=404)
-    await shared.call("GET", "/v1/calendars/duty/hours?at=2026-11-23", expect=422)
+    for wrong in ("2026-11-23", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"):
+        await shared.call("GET", f"/v1/calendars/duty/hours?at={wrong}", expect=422)
 
 
 @pytest.mark.parametrize(

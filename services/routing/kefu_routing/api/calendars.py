@@ -1,6 +1,6 @@
 """Calendars over HTTP: like the other objects of the directory, and public holidays that they begin with."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -23,6 +23,9 @@ from kefu_routing.store import directory as store
 router = APIRouter(prefix="/v1", tags=["calendars"])
 
 
+_FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
+
+
 class WantedHolidays(Given):
     """Of which years the public holidays are added; of the calendar's own country unless another is named."""
 
@@ -35,7 +38,7 @@ class Moment(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    at: AwareDatetime | None = None
+    at: Annotated[AwareDatetime, Field(ge=_FIRST, lt=_LAST)] | None = None
     time_zone: TimeZone | None = None
 
 
