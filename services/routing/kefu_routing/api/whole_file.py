@@ -84,7 +84,10 @@ def _read_collection(name: str, content: object, found: WholeFile) -> None:
             found.objects[kind, id] = body
         elif kind != "plan":  # nothing refers to a plan
             # It stands for what others refer to; of a group one also asks who its agents are.
-            found.broken[kind, id] = model.model_construct(id=id, agents=[])
+            found.broken[kind, id] = model.model_construct(**_STAND_IN | {"id": id})
+
+
+_STAND_IN: dict[str, Any] = {"agents": []}
 
 
 def _read(model: type[M], path: str, given: Any, found: WholeFile) -> M | None:
