@@ -10,9 +10,12 @@ from tests.e2e.kefu import Json, Kefu, an_id, until
 
 SECRET = "只给第一家看的话"
 REPLY = "只有第一家说的话"
-COLLECTIONS = (
-    "sites", "calendars", "agents", "groups", "plans", "addresses", "keys", "roles", "departments", "categories"
-)  # fmt: skip
+OWN_OBJECTS: dict[str, Json] = {
+    "roles": {"id": "inspector", "name": "质检", "permissions": ["tickets:read"]},
+    "departments": {"id": "care", "name": "客户关系", "head": "a12"},
+    "categories": {"id": "invoices", "name": "发票", "skills": {"财务": 3}},
+}
+COLLECTIONS = ("sites", "calendars", "agents", "groups", "plans", "addresses", "keys", *OWN_OBJECTS)
 ONLY_THE_FIRST_HAS = {
     "accounts": "demo",
     "sites": "night",
@@ -22,18 +25,16 @@ ONLY_THE_FIRST_HAS = {
     "plans": "night",
     "addresses": "service",
     "keys": "adapter",
-    "roles": "qa",
-    "departments": "finance",
-    "categories": "orders",
+    **{kind: body["id"] for kind, body in OWN_OBJECTS.items()},
 }
 BODIES: dict[str, Json] = {
     "reply": {"text": "x"},
     "note": {"text": "x"},
-    "invite": {"text": "x"},
-    "unmerge": {"interaction": "x"},
     "transfer": {"to": {"group": "pre-sale"}, "reason": "x"},
     "presence": {"state": "available"},
-    "holidays": {"country": "CN", "years": [2027]},
+    "invite": {"text": "x"},
+    "unmerge": {"interaction": "x"},
+    "holidays": {"country": "CN", "years": [2026]},
     "demo": {"id": "demo", "short_name": "别家"},
 }
 _NEW_ACCOUNTS = ("POST /v1/accounts", "POST /v1/credit/top-ups")
@@ -125,16 +126,16 @@ async def _first_accounts_work(first: Kefu) -> tuple[Json, Json, str]:
     return ticket, on_offer, await until("the administrators are told", told)
 
 
-async def _visit_of(first: Kefu) -> str:
-    """A visitor of the first account who could be invited."""
-    interaction = an_id("visit")
-    await first.post("/v1/visits", "visit.seen", interaction, data={"page": "index"})
+async def _visit(first: Kefu) -> str:
+    """Somebody looks at a page of the first account's."""
+    place = an_id("visit")
+    await first.post("/v1/visits", "visit.seen", place, data={"page": SECRET})
 
     async def seen() -> str | None:
-        found = (await first.call("routing", "GET", "/v1/visits"))["items"]
-        return next((visit["id"] for visit in found if visit["interaction"] == interaction), None)
+        items = (await first.call("routing", "GET", "/v1/visits?site=shop"))["items"]
+        return next((v["id"] for v in items if v["interaction"] == place), None)
 
-    return await until("the visit is listed", seen)
+    return await until("the visit is there", seen)
 
 
 async def _directory_of(kefu: Kefu) -> dict[str, Json]:
@@ -151,9 +152,8 @@ async def test_every_route_and_both_feeds_are_blind_to_another_account(kefu: Kef
     await _accepted_by_intake(second)
     async with second, second.stream("outbound") as outbound, second.stream("tickets") as events:
         ticket, on_offer, message = await _first_accounts_work(kefu)
-        for path in ("roles", "departments", "categories"):
-            made = {"id": ONLY_THE_FIRST_HAS[path], "name": "第一家的"}
-            await kefu.call("routing", "POST", f"/v1/{path}", made, expect=201)
+        for kind, body in OWN_OBJECTS.items():
+            await kefu.call("routing", "POST", f"/v1/{kind}", body, expect=201)
         set_up = await _directory_of(kefu)
         known = {
             "tickets": ticket["id"],
@@ -161,7 +161,7 @@ async def test_every_route_and_both_feeds_are_blind_to_another_account(kefu: Kef
             "offers": on_offer["offer"],
             "messages": message,
             "attachments": "0",
-            "visits": await _visit_of(kefu),
+            "visits": await _visit(kefu),
             **ONLY_THE_FIRST_HAS,
         }
         tried = 0
@@ -190,6 +190,8 @@ async def test_every_route_and_both_feeds_are_blind_to_another_account(kefu: Kef
         assert [(m["text"], m["state"]) for m in said["items"]] == [(SECRET, None), (REPLY, "pending")]
         await _second_accounts_own_traffic(second, ticket, outbound.events, events.events)
     await kefu.command(ticket, "resolve", {"text": ""}, "a01")
+    for kind, body in OWN_OBJECTS.items():
+        await kefu.call("routing", "DELETE", f"/v1/{kind}/{body['id']}", expect=204)
 
 
 async def _instruction_of(kefu: Kefu, ticket: Json) -> str:

@@ -42,9 +42,15 @@ class Routing:
 
     app: FastAPI
 
-    def __init__(self, world: World, http: httpx.AsyncClient, producer: EventProducer, process: Process) -> None:
-        self.world, self.http, self.producer, self.process = world, http, producer, process
+    def __init__(self, world: World, http: httpx.AsyncClient, producer: EventProducer, process: Process | None) -> None:
+        self.world, self.http, self.producer, self._process = world, http, producer, process
         self.admin = ""
+
+    @property
+    def process(self) -> Process:
+        """What runs within the test's own process."""
+        assert self._process is not None, "it is a process of its own"
+        return self._process
 
     async def call(
         self, method: str, path: str, body: Any = None, agent: str | None = None, expect: int = 200, **headers: str

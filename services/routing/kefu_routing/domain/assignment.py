@@ -80,6 +80,7 @@ def assign(waiting: Iterable[Waiting], teams: Mapping[GroupKey, Sequence[Candida
     """
     decisions: list[Decision] = []
     sides: dict[tuple[GroupKey, ...], _Side] = {}
+    rooms = _Rooms()
     for ticket in in_order(waiting):
         groups = (ticket.group, *ticket.wider)
         side = sides.get(groups)
@@ -88,7 +89,7 @@ def assign(waiting: Iterable[Waiting], teams: Mapping[GroupKey, Sequence[Candida
         kind = (ticket.channel, ticket.takes_capacity, *ticket.skills.items())
         if kind in side.hopeless:
             continue
-        fit, ruled_out = _sift(ticket, side, now)
+        fit, ruled_out = _sift(ticket, side, rooms, now)
         if not fit:
             if not any(reason is RuledOut.PASSED for reason in ruled_out.values()):
                 side.hopeless.add(kind)
@@ -102,6 +103,7 @@ def assign(waiting: Iterable[Waiting], teams: Mapping[GroupKey, Sequence[Candida
         decisions.append(Decision(ticket.ticket, winner.agent, why))
         if ticket.takes_capacity:
             winner.held[ticket.channel] = winner.held.get(ticket.channel, 0) + 1
+            rooms.forget(winner)
         winner.offers_today += 1
         winner.last_offer_at = now
     return decisions
@@ -119,11 +121,31 @@ class _Side:
         """Kinds of tickets that nobody here can take: room only shrinks while we decide."""
 
 
-def _sift(ticket: Waiting, side: _Side, now: datetime) -> tuple[list[Candidate], dict[str, RuledOut]]:
+class _Rooms:
+    """Who has room for what, asked again only of those to whom something was given: nobody else's hands change."""
+
+    def __init__(self) -> None:
+        self._known: dict[Channel, dict[int, bool]] = {channel: {} for channel in Channel}
+
+    def of(self, channel: Channel) -> dict[int, bool]:
+        """What is known, by the candidate's identity: two accounts may have agents of one id."""
+        return self._known[channel]
+
+    def forget(self, candidate: Candidate) -> None:
+        """Their hands have changed."""
+        for known in self._known.values():
+            known.pop(id(candidate), None)
+
+
+def _sift(ticket: Waiting, side: _Side, rooms: _Rooms, now: datetime) -> tuple[list[Candidate], dict[str, RuledOut]]:
     fit: list[Candidate] = []
     ruled_out: dict[str, RuledOut] = {}
+    known = rooms.of(ticket.channel)
     for candidate in side.here:
-        if ticket.takes_capacity and not candidate.has_room_for(ticket.channel):
+        has_room = known.get(id(candidate))
+        if has_room is None:
+            has_room = known[id(candidate)] = candidate.has_room_for(ticket.channel)
+        if ticket.takes_capacity and not has_room:
             on_a_call = ticket.channel is not Channel.CALL and candidate.is_on_a_call
             ruled_out[candidate.agent] = RuledOut.ON_A_CALL if on_a_call else RuledOut.AT_CAPACITY
         elif ticket.skills and not candidate.knows(ticket.skills):

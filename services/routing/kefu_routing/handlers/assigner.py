@@ -53,7 +53,7 @@ class Assigner:
     async def _look(self) -> None:
         while True:
             try:
-                self.wake(await queues.waiting_groups(self.db.pool, datetime.now(UTC)))
+                self.wake(await queues.waiting_groups(self.db.pool, _now()))
             except Exception as error:
                 if not passes(error):
                     raise
@@ -89,11 +89,14 @@ class Assigner:
 
     async def _assign_groups(self, groups: set[GroupKey]) -> set[GroupKey]:
         """Returns the groups where more waits than one transaction offers."""
-        now = datetime.now(UTC)
         async with self.db.transaction() as tx:
-            done = await assign_groups(tx, self.directories, groups, now)
+            done = await assign_groups(tx, self.directories, groups, _now)
         if done.gone:
             async with self.db.transaction() as tx:
-                self.wake(await rehouse(tx, self.directories, done.gone, now))
+                self.wake(await rehouse(tx, self.directories, done.gone, _now()))
         metrics.OFFERS.labels("offered").inc(done.offered)
         return done.unfinished
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

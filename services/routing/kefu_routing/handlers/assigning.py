@@ -1,7 +1,7 @@
 """One transaction that offers what waits in some groups to their free agents."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -40,23 +40,31 @@ class Assigned:
 
 
 async def assign_groups(
-    tx: Connection, directories: DirectoryCache, groups: Collection[GroupKey], now: datetime
+    tx: Connection, directories: DirectoryCache, groups: Collection[GroupKey], clock: Callable[[], datetime]
 ) -> Assigned:
     """Offer what waits in the groups to their free agents. Locks the groups, their agents and the tickets, in turn.
 
-    A ticket that waits in further groups too is offered to the best of all their agents: these groups come along.
+    A ticket that waits in further groups too is offered to the best of all their agents: these groups come along. The
+    clock is read when the agents are locked, so that offers made one after the other say so.
     """
     shared = await queues.shared(tx, groups)
     together = set(groups).union(*(places for _, places in shared))
     await queues.lock_groups(tx, together)
     found = await directories.load(tx, {account for account, _ in together})
     members = {g: _members(found[g[0]], g) for g in together if g[0] in found and g[1] in found[g[0]].groups}
-    agents = await _candidates(tx, found, {agent for team in members.values() for agent in team}, now)
+    locked = await seats.lock(tx, {agent for team in members.values() for agent in team})
+    held = await seats.held_by(tx, locked)
+    now = clock()
+    days = {account: _today(directory.account, now) for account, directory in found.items()}
+    agents = {
+        key: assignment.candidate_of(seat, found[key[0]].agents[key[1]], held[key], days[key[0]])
+        for key, seat in locked.items()
+    }
     teams = {group: [agents[agent] for agent in team if agent in agents] for group, team in members.items()}
     this = Round(Work(found, new_id), teams, now)
     rest = await _look(tx, this, [id for id, _ in shared])
     chosen = {(this.tickets[d.ticket].account, d.agent) for d in this.decisions if isinstance(d.ticket, UUID)}
-    await seats.count_offers(tx, [_counted(found[key[0]].account, key, agents[key], now) for key in chosen])
+    await seats.count_offers(tx, [_counted(key, agents[key], days[key[0]]) for key in chosen])
     await store.save(tx, this.work)
     gone = {g for g in groups if g[0] in found} - members.keys()
     # What moved to another group is looked at there.
@@ -101,19 +109,6 @@ def _members(directory: AccountDirectory, group: GroupKey) -> list[AgentKey]:
     return [(account, agent) for agent in directory.groups[id].agents if agent in directory.agents]
 
 
-async def _candidates(
-    tx: Connection, directories: Mapping[str, AccountDirectory], agents: Collection[AgentKey], now: datetime
-) -> dict[AgentKey, Candidate]:
-    """The agents, locked, with what they hold: nobody else gives them work before the commit."""
-    locked = await seats.lock(tx, agents)
-    held = await seats.held_by(tx, locked)
-    today = {account: _today(directory.account, now) for account, directory in directories.items()}
-    return {
-        key: assignment.candidate_of(seat, directories[key[0]].agents[key[1]], held[key], today[key[0]])
-        for key, seat in locked.items()
-    }
-
-
 def _heads(group: GroupKey, team: Sequence[Candidate], most: int) -> list[Head]:
     """Which queues of a group are looked at, and how far: what nobody has room for is not.
 
@@ -131,10 +126,8 @@ def _heads(group: GroupKey, team: Sequence[Candidate], most: int) -> list[Head]:
     return heads
 
 
-def _counted(account: Account, key: AgentKey, chosen: Candidate, now: datetime) -> Seat:
-    return Seat(
-        *key, offers_day=_today(account, now), offers_today=chosen.offers_today, last_offer_at=chosen.last_offer_at
-    )
+def _counted(key: AgentKey, chosen: Candidate, today: date) -> Seat:
+    return Seat(*key, offers_day=today, offers_today=chosen.offers_today, last_offer_at=chosen.last_offer_at)
 
 
 def _today(account: Account, now: datetime) -> date:
