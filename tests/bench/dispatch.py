@@ -105,15 +105,26 @@ async def _make_templates(own: Servers, size: Size) -> None:
 
 @asynccontextmanager
 async def _world(own: Servers, template: str) -> AsyncIterator[World]:
-    """A world whose database leaves nothing to be written from its making, and which goes away again."""
+    """A world whose database owes nothing for its making, and which goes away again.
+
+    A copy knows the planner's statistics of its template, but not how many rows they were made of. Routing would take
+    every table for a new one and analyse them all as soon as it begins, for seconds and with a core of its own.
+    """
     world = await own.world(template)
-    admin = await asyncpg.connect(own.admin_dsn)
     try:
-        await admin.execute("checkpoint", timeout=60)
+        await _execute(world.dsn, "analyze")
+        await _execute(own.admin_dsn, "checkpoint")
         yield world
     finally:
-        await admin.close()
         await own.drop(world)
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement, timeout=60)
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager
