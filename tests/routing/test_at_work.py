@@ -215,3 +215,20 @@ async def test_a_plan_may_say_that_nothing_joins_and_a_wrong_join_can_be_undone(
     await routing.tell("email.received", "m3", text="另一件事", contact=contact)
     assert (await routing.ticket("m3"))["id"] not in (joined["id"], own["id"])
     await routing.call("PUT", "/v1/plans/shop", {**plan, "joins": ["chat"]}, expect=422)
+
+
+async def test_nothing_waits_longer_than_a_second_though_nobody_was_told_that_an_agent_is_free(
+    routing: Routing, connect: Connect
+) -> None:
+    """Guards `Assigner._look`: whatever wakes nobody, such as a process that dies behind its commit, is found."""
+    await routing.set_up(agents=1)
+    await routing.sign_in("a01")
+    await routing.call("PUT", "/v1/agents/a01/presence", {"state": "break"}, agent="a01")
+    await routing.tell("chat.started", "c1")
+    await routing.ticket("c1", "queued")
+    database = await connect("routing")
+    freed_at = await database.fetchval("update seats set state = 'available' returning clock_timestamp()")
+    offer = await routing.ticket("c1", "offered")
+    made = await database.fetchrow("select agent, created_at from offers where id = $1::uuid", offer["offer"])
+    assert made is not None
+    assert (made["created_at"] - freed_at).total_seconds() < 1

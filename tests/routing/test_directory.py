@@ -267,3 +267,14 @@ async def test_null_is_as_good_as_absent_where_nothing_is_required(shared: Routi
     assert (made["roles"], made["capacity"]) == (["agent"], {"call": 1, "chat": 2, "email": 5})
     refused = await shared.call("POST", "/v1/sites", {"id": "s", "name": None, "colour": None}, expect=422)
     assert [e["path"] for e in refused["errors"]] == ["name", "colour"]
+
+
+async def test_a_login_is_one_persons_and_a_phone_rings_at_one_agent(shared: Routing) -> None:
+    # D-09
+    first = {"id": "p1", "name": "一", "login": "wang", "phone": "8123"}
+    await shared.call("POST", "/v1/agents", first, expect=201)
+    await shared.call("PUT", "/v1/agents/p1", first)
+    refused = await shared.call("POST", "/v1/agents", {**first, "id": "p2"}, expect=422)
+    assert [e["path"] for e in refused["errors"]] == ["login", "phone"]
+    await shared.call("POST", "/v1/agents", {"id": "p3", "name": "三"}, expect=201)
+    await shared.call("POST", "/v1/agents", {"id": "p4", "name": "四"}, expect=201)

@@ -239,19 +239,25 @@ class AccountDirectory:
     categories: dict[str, Category] = field(default_factory=dict)
     groups_of: dict[str, list[str]] = field(init=False, repr=False)
     """By agent."""
+    by_login: dict[str, str] = field(init=False, repr=False)
+    by_phone: dict[str, str] = field(init=False, repr=False)
+    """Which agent has it."""
 
     def __post_init__(self) -> None:
-        found: dict[str, list[str]] = {}
+        groups_of: dict[str, list[str]] = {}
         for group in self.groups.values():
             for agent in group.agents:
-                found.setdefault(agent, []).append(group.id)
-        object.__setattr__(self, "groups_of", found)
+                groups_of.setdefault(agent, []).append(group.id)
+        object.__setattr__(self, "groups_of", groups_of)
+        agents = [a for a in self.agents.values() if isinstance(a, Agent)]
+        object.__setattr__(self, "by_login", {a.login: a.id for a in reversed(agents) if a.login})
+        object.__setattr__(self, "by_phone", {a.phone: a.id for a in reversed(agents) if a.phone})
 
     def agent_called(self, name: str) -> str | None:
         """The agent with this id or phone."""
         if name in self.agents:
             return name
-        return next((a.id for a in self.agents.values() if a.phone == name), None)
+        return self.by_phone.get(name)
 
     def time_zone_of(self, site: str) -> str:
         """The site's time zone; of one that was deleted, the account's."""

@@ -37,7 +37,7 @@ def faults(body: DirectoryObject, directory: AccountDirectory) -> list[Fault]:
             return _faults_of_plan(body, directory)
         case Agent():
             roles = BUILT_IN_ROLES | directory.roles.keys()
-            return _missing("roles", body.roles, "role", roles)
+            return _missing("roles", body.roles, "role", roles) + _taken(body, directory)
         case Role():
             expected = f"expected one of {', '.join(sorted(PERMISSIONS))}"
             return [(f"permissions.{i}", expected) for i, p in enumerate(body.permissions) if p not in PERMISSIONS]
@@ -48,6 +48,13 @@ def faults(body: DirectoryObject, directory: AccountDirectory) -> list[Fault]:
             return _faults_of_category(body, directory)
         case _:
             return []
+
+
+def _taken(agent: Agent, directory: AccountDirectory) -> list[Fault]:
+    """A login is one person's, and a phone rings at one agent (D-09)."""
+    claims = (("login", agent.login, directory.by_login), ("phone", agent.phone, directory.by_phone))
+    takers = [(path, known.get(mine or "", agent.id)) for path, mine, known in claims]
+    return [(path, f"it is already that of agent {taker}") for path, taker in takers if taker != agent.id]
 
 
 def _missing(path: str, names: Iterable[str], what: str, known: Container[str]) -> list[Fault]:
