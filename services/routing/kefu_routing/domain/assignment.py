@@ -207,7 +207,11 @@ def _shown(rank: Rank) -> object:
 def _absence(candidate: Candidate) -> RuledOut:
     if candidate.state is None:
         return RuledOut.SIGNED_OUT
-    return RuledOut.LEAVING if candidate.state is PresenceState.AVAILABLE else RuledOut.NOT_AVAILABLE
+    if candidate.state is not PresenceState.AVAILABLE:
+        return RuledOut.NOT_AVAILABLE
+    if candidate.is_leaving:
+        return RuledOut.LEAVING
+    return RuledOut.ON_A_CALL if candidate.is_on_a_call else RuledOut.AT_CAPACITY
 
 
 def candidate_of(seat: Seat, agent: Agent, held: dict[Channel, int], today: date) -> Candidate:

@@ -18,6 +18,7 @@ _WORKERS = 2
 _GROUPS_AT_ONCE = 25
 _LOOK_S = 0.5
 _PAUSE_S = 0.5
+_BUSY_S = 0.005
 
 
 @dataclass(slots=True)
@@ -75,9 +76,9 @@ class Assigner:
                 await asyncio.sleep(_PAUSE_S)
             finally:
                 self._under_way -= groups
-                for group in groups & (unfinished | self._woken):
-                    self._woken.add(group)
+                for group in groups & self._woken:
                     self._queue.put_nowait(group)
+                self.wake(unfinished)
 
     async def _next_groups(self) -> set[GroupKey]:
         groups = {await self._queue.get()}
@@ -88,12 +89,15 @@ class Assigner:
         return groups
 
     async def _assign_groups(self, groups: set[GroupKey]) -> set[GroupKey]:
-        """Returns the groups where more waits than one transaction offers."""
+        """Returns the groups where more can be done at once."""
         async with self.db.transaction() as tx:
             done = await assign_groups(tx, self.directories, groups, _now)
         if done.gone:
             async with self.db.transaction() as tx:
                 self.wake(await rehouse(tx, self.directories, done.gone, _now()))
+        if done.busy:
+            # Whoever assigns there now may not have seen what woke us.
+            asyncio.get_running_loop().call_later(_BUSY_S, self.wake, done.busy)
         metrics.OFFERS.labels("offered").inc(done.offered)
         return done.unfinished
 

@@ -1,7 +1,7 @@
 """One transaction that offers what waits in some groups to their free agents."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -24,8 +24,12 @@ from kefu_routing.store.directory import DirectoryCache
 from kefu_routing.store.queues import Head
 
 AgentKey = tuple[str, str]
-_OFFERS_AT_ONCE, _SPARE = 1000, 50
-"""How many tickets of each channel are looked at first: the groups share the former, each has the latter."""
+_OFFERS_AT_ONCE = 1000
+"""So many the groups of one transaction share."""
+_SPARE = 3
+"""So many more than there is room for are looked at first: agents may have declined some of them just now."""
+_REMAINS = 10
+"""How much of what remains of calls and chats is looked at first."""
 _LOOKED_AT_MOST = 20_000
 """Tickets that one transaction locks. So many at the head of a queue that nobody may take hide those behind them."""
 
@@ -37,48 +41,82 @@ class Assigned:
     offered: int
     unfinished: set[GroupKey]
     gone: set[GroupKey]
+    busy: set[GroupKey]
+    """Where somebody else assigns at this moment."""
 
 
 async def assign_groups(
     tx: Connection, directories: DirectoryCache, groups: Collection[GroupKey], clock: Callable[[], datetime]
 ) -> Assigned:
-    """Offer what waits in the groups to their free agents. Locks the groups, their agents and the tickets, in turn.
+    """Offer what waits in the groups to their free agents. Locks the groups, these agents and the tickets, in turn.
 
     A ticket that waits in further groups too is offered to the best of all their agents: these groups come along. The
     clock is read when the agents are locked, so that offers made one after the other say so.
     """
     shared = await queues.shared(tx, groups)
     together = set(groups).union(*(places for _, places in shared))
-    await queues.lock_groups(tx, together)
-    found = await directories.load(tx, {account for account, _ in together})
-    members = {g: _members(found[g[0]], g) for g in together if g[0] in found and g[1] in found[g[0]].groups}
-    locked = await seats.lock(tx, {agent for team in members.values() for agent in team})
-    held = await seats.held_by(tx, locked)
+    ours = await queues.lock_groups(tx, together)
+    # A ticket of which not all groups are ours waits for a moment in which they are.
+    skipped = {id for id, places in shared if not places <= ours}
+    found = await directories.load(tx, {account for account, _ in ours})
+    members = {g: _members(found[g[0]], g) for g in ours if g[0] in found and g[1] in found[g[0]].groups}
+    agents = await _candidates(tx, found, {agent for team in members.values() for agent in team}, clock)
     now = clock()
-    days = {account: _today(directory.account, now) for account, directory in found.items()}
-    agents = {
-        key: assignment.candidate_of(seat, found[key[0]].agents[key[1]], held[key], days[key[0]])
-        for key, seat in locked.items()
-    }
     teams = {group: [agents[agent] for agent in team if agent in agents] for group, team in members.items()}
     this = Round(Work(found, new_id), teams, now)
-    rest = await _look(tx, this, [id for id, _ in shared])
+    rest = await _look(tx, this, [id for id, _ in shared if id not in skipped], skipped)
     chosen = {(this.tickets[d.ticket].account, d.agent) for d in this.decisions if isinstance(d.ticket, UUID)}
-    await seats.count_offers(tx, [_counted(key, agents[key], days[key[0]]) for key in chosen])
+    counted = [_counted(key, agents[key], _today(found[key[0]].account, now)) for key in chosen]
+    await seats.count_offers(tx, counted)
     await store.save(tx, this.work)
-    gone = {g for g in groups if g[0] in found} - members.keys()
+    gone = {g for g in ours & set(groups) if g[0] in found} - members.keys()
     # What moved to another group is looked at there.
-    return Assigned(len(this.decisions), rest | this.work.groups_to_assign, gone)
+    return Assigned(len(this.decisions), rest | this.work.groups_to_assign, gone, set(groups) - ours)
 
 
-async def _look(tx: Connection, this: Round, also: Sequence[UUID]) -> set[GroupKey]:
+async def _candidates(
+    tx: Connection,
+    directories: Mapping[str, AccountDirectory],
+    agents: Collection[AgentKey],
+    clock: Callable[[], datetime],
+) -> dict[AgentKey, Candidate]:
+    """The agents with what they hold. Those who have room for something are locked: nobody else gives them work.
+
+    Whoever is on a call is not: their switch has something to say of it, and would wait for us. Who is free in the next
+    moment is so by a commit that wakes their groups.
+    """
+
+    read = await seats.read(tx, agents)
+    calls = {key: {Channel.CALL: count} for key, (_, count) in read.items()}
+    seen = _seen(directories, {key: seat for key, (seat, _) in read.items()}, calls, clock())
+    locked = await seats.lock(tx, [key for key, candidate in seen.items() if candidate.has_room])
+    for candidate in seen.values():
+        candidate.is_looked_at = False
+    return seen | _seen(directories, locked, await seats.held_by(tx, locked), clock())
+
+
+def _seen(
+    directories: Mapping[str, AccountDirectory],
+    found: Mapping[AgentKey, Seat],
+    held: Mapping[AgentKey, dict[Channel, int]],
+    now: datetime,
+) -> dict[AgentKey, Candidate]:
+    """The agents as the rules of assignment see them."""
+    days = {account: _today(directory.account, now) for account, directory in directories.items()}
+    return {
+        key: assignment.candidate_of(seat, directories[key[0]].agents[key[1]], held[key], days[key[0]])
+        for key, seat in found.items()
+    }
+
+
+async def _look(tx: Connection, this: Round, also: Sequence[UUID], skipped: Collection[UUID]) -> set[GroupKey]:
     """From the heads of the queues as far back as somebody has room; returns where more waits."""
     each = _OFFERS_AT_ONCE // max(1, len(this.teams))
     heads = [head for group, team in this.teams.items() for head in _heads(group, team, each)]
     looked_at = 0
     while heads or also:
         waiting = await queues.lock_waiting(tx, heads, also, this.teams.keys(), this.now)
-        this.decide(waiting)
+        this.decide([waits for waits in waiting if waits.id not in skipped])
         looked_at += len(waiting)
         heads, also = _further(this, heads, waiting), []
         if len(this.decisions) >= _OFFERS_AT_ONCE or looked_at >= _LOOKED_AT_MOST:
@@ -117,11 +155,10 @@ def _heads(group: GroupKey, team: Sequence[Candidate], most: int) -> list[Head]:
     present = [c for c in team if c.is_here]
     if not present:
         return []
-    heads = [Head(group, channel, False, _SPARE) for channel in sorted(LIVE_CHANNELS)]
+    heads = [Head(group, channel, False, _REMAINS) for channel in sorted(LIVE_CHANNELS)]
     for channel in Channel:
         free = sum(c.room_for(channel) for c in present)
         if free > 0:
-            # A few more than there is room for: agents may have declined some of them just now.
             heads.append(Head(group, channel, channel in LIVE_CHANNELS, min(free + _SPARE, max(most, _SPARE))))
     return heads
 

@@ -17,13 +17,13 @@ IN_TURN = "turn_at, id"
 """The order of a queue: of a group's tickets of one channel, the first is next."""
 
 
-async def lock_groups(tx: Connection, groups: Collection[GroupKey]) -> None:
-    """One assignment of a group at a time, over all processes."""
-    await tx.execute(
-        "select pg_advisory_xact_lock(h) from"
-        " (select distinct hashtextextended(g, 1) as h from unnest($1::text[]) g order by h) sorted",
-        ["\x1f".join(group) for group in groups],
+async def lock_groups(tx: Connection, groups: Collection[GroupKey]) -> set[GroupKey]:
+    """One assignment of a group at a time, over all processes; returns the groups that nobody else assigns now."""
+    named = {"\x1f".join(group): group for group in groups}
+    rows = await tx.fetch(
+        "select g from unnest($1::text[]) g where pg_try_advisory_xact_lock(hashtextextended(g, 1))", sorted(named)
     )
+    return {named[row["g"]] for row in rows}
 
 
 Place = tuple[datetime, UUID]

@@ -1,8 +1,9 @@
 """Agents' presence, what they hold, and the locks under which they are given work."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -25,12 +26,28 @@ async def lock(tx: Connection, agents: Iterable[tuple[str, str]]) -> dict[tuple[
         [a[0] for a in wanted],
         [a[1] for a in wanted],
     )
-    return {(r["account"], r["agent"]): seat_of(r) for r in rows}
+    return {(r["account"], r["agent"]): seat_of(dict(r)) for r in rows}
 
 
-def seat_of(row: asyncpg.Record) -> Seat:
+async def read(tx: Connection, agents: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[Seat, int]]:
+    """Agents (account, id) as they are, not locked, and how many calls each holds."""
+    wanted = list(agents)
+    rows = await tx.fetch(
+        f"select {_COLUMNS}, (select count(*) from tickets t where t.account = s.account and t.holder = s.agent"
+        " and t.channel = 'call') as calls from seats s"
+        " join unnest($1::text[], $2::text[]) k (account, agent) using (account, agent)",
+        [a[0] for a in wanted],
+        [a[1] for a in wanted],
+    )
+    found = [dict(row) for row in rows]
+    return {
+        (r["account"], r["agent"]): (seat_of({n: v for n, v in r.items() if n != "calls"}), r["calls"]) for r in found
+    }
+
+
+def seat_of(row: Mapping[str, Any]) -> Seat:
     """A row as a seat."""
-    values = dict(row)
+    values = {**row}
     for name in ("state", "next_state"):
         values[name] = PresenceState(values[name]) if values[name] is not None else None
     return Seat(**values)
