@@ -49,6 +49,8 @@ from kefu_routing.store import secrets
 from kefu_routing.store.directory import DirectoryCache, StoredKeys
 
 D = TypeVar("D", bound=BaseModel)
+_GATHER_S = 0.02
+"""Between two batches of interactions: under load they grow larger; what comes after a pause does not wait."""
 
 
 class Process:
@@ -64,7 +66,9 @@ class Process:
         self.assigner = Assigner(self.db, self.directories, self.relay.wake)
         on_interactions = OnInteractions(self.db, self.directories, self.committed)
         on_deliveries = OnDeliveries(self.db, self.directories, self.committed)
-        self.interactions = self._consumer(Source(topics.INTERACTIONS, INTERACTION_MODELS, on_interactions, gather_s=0))
+        self.interactions = self._consumer(
+            Source(topics.INTERACTIONS, INTERACTION_MODELS, on_interactions, gather_s=_GATHER_S)
+        )
         self.deliveries = self._consumer(Source(topics.DELIVERIES, DELIVERY_MODELS, on_deliveries, gather_s=0.2))
         self.timers = Timers(
             self.db, self.directories, self.interactions.read_until, self.interactions.owned, self.committed

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from kefu_common.events.directory import Agent, Strategy
@@ -228,6 +228,25 @@ def candidate_of(seat: Seat, agent: Agent, held: dict[Channel, int], today: date
         seat.freed_at,
         seat.next_state is not None,
     )
+
+
+def not_looked_at(agent: Agent, state: str | None, is_leaving: bool, calls: int) -> Candidate:
+    """An agent to whom nothing is given now: away, leaving, or on a call."""
+    return Candidate(
+        agent.id,
+        None if state is None else _STATES[state],
+        agent.capacity,
+        {Channel.CALL: calls} if calls else {},
+        0,
+        _NEVER,
+        skills=agent.skills,
+        is_leaving=is_leaving,
+        is_looked_at=False,
+    )
+
+
+_STATES = {state.value: state for state in PresenceState}
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 
 def offers_on(day: date, counted_on: date | None, count: int) -> int:

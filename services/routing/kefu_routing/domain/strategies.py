@@ -31,17 +31,12 @@ class Candidate:
     is_leaving: bool = False
     """Whether they do something else after what is in hand."""
     is_looked_at: bool = True
-    """False for who has no room for anything, so that nobody needs to know what they hold at this moment."""
+    """False for who is given nothing at this moment, whatever they hold."""
 
     @property
     def is_here(self) -> bool:
         """Whether they take anything new."""
         return self.state is PresenceState.AVAILABLE and self.is_looked_at and not self.is_leaving
-
-    @property
-    def has_room(self) -> bool:
-        """Whether they have room for anything at all."""
-        return self.is_here and any(self.has_room_for(channel) for channel in Channel)
 
     @property
     def is_on_a_call(self) -> bool:

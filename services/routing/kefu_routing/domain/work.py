@@ -14,7 +14,7 @@ from kefu_common.events.outbound import TYPE_OF_INSTRUCTION, ChatInvite, TicketI
 from kefu_common.events.tickets import TYPE_OF_TICKET_EVENT, TicketData
 from kefu_common.events.words import Channel
 from kefu_routing.domain.invitations import Invitation, Watched
-from kefu_routing.domain.model import AccountDirectory, Message, Note, Offer, Ticket, Visit
+from kefu_routing.domain.model import AccountDirectory, Message, Note, Offer, Seat, Ticket, Visit
 
 _AGENT_TYPES = {model: name for name, model in AGENT_MODELS.items()}
 
@@ -85,6 +85,8 @@ class Work:
     """Where whoever wrote by an interaction is answered: e-mail address and phone."""
     split_off: dict[tuple[str, str], tuple[UUID, UUID]] = field(default_factory=dict)
     """Interactions (account, id) that go from one ticket to another, with what was said by them."""
+    seats: dict[tuple[str, str], Seat] = field(default_factory=dict)
+    """Agents whom the transaction has locked, by account and id, as far as it has read them."""
     freed: dict[tuple[str, str], Freed] = field(default_factory=dict)
     acted: dict[tuple[str, str], datetime] = field(default_factory=dict)
     """Agents who did something, so that they are there. Both by account and agent, whose seats are locked."""

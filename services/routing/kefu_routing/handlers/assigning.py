@@ -7,10 +7,12 @@ from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import asyncpg
+
 from kefu_common.events.directory import Account
-from kefu_common.events.words import Channel
+from kefu_common.events.words import Channel, PresenceState
 from kefu_common.ids import new_id
-from kefu_common.postgres.database import Connection
+from kefu_common.postgres.database import Connection, Reader
 from kefu_routing.domain import admission, assignment
 from kefu_routing.domain.assignment import GroupKey
 from kefu_routing.domain.dispatch import Round
@@ -74,39 +76,51 @@ async def assign_groups(
     return Assigned(len(this.decisions), rest | this.work.groups_to_assign, gone, set(groups) - ours)
 
 
+async def worth_a_look(
+    pool: Reader, directories: DirectoryCache, groups: Collection[GroupKey]
+) -> tuple[set[GroupKey], set[GroupKey]]:
+    """Which groups have an agent who is there and not on a call, and which are unknown; most have none when many wait.
+
+    Whoever comes after this look wakes their groups.
+    """
+    found = await directories.load(pool, {account for account, _ in groups})
+    members = {g: _members(found[g[0]], g) for g in groups if g[0] in found and g[1] in found[g[0]].groups}
+    rows = await seats.read(pool, {agent for team in members.values() for agent in team})
+    free = {(row["account"], row["agent"]) for row in rows if _is_free(row)}
+    return {group for group, team in members.items() if free.intersection(team)}, set(groups) - members.keys()
+
+
+def _is_free(row: asyncpg.Record) -> bool:
+    return row["state"] == PresenceState.AVAILABLE and not row["is_leaving"] and row["calls"] == 0
+
+
 async def _candidates(
     tx: Connection,
     directories: Mapping[str, AccountDirectory],
     agents: Collection[AgentKey],
     clock: Callable[[], datetime],
 ) -> dict[AgentKey, Candidate]:
-    """The agents with what they hold. Those who have room for something are locked: nobody else gives them work.
+    """The agents with what they hold. Those who are there are locked: nobody else gives them work.
 
     Whoever is on a call is not: their switch has something to say of it, and would wait for us. Who is free in the next
     moment is so by a commit that wakes their groups.
     """
-
-    read = await seats.read(tx, agents)
-    calls = {key: {Channel.CALL: count} for key, (_, count) in read.items()}
-    seen = _seen(directories, {key: seat for key, (seat, _) in read.items()}, calls, clock())
-    locked = await seats.lock(tx, [key for key, candidate in seen.items() if candidate.has_room])
-    for candidate in seen.values():
-        candidate.is_looked_at = False
-    return seen | _seen(directories, locked, await seats.held_by(tx, locked), clock())
-
-
-def _seen(
-    directories: Mapping[str, AccountDirectory],
-    found: Mapping[AgentKey, Seat],
-    held: Mapping[AgentKey, dict[Channel, int]],
-    now: datetime,
-) -> dict[AgentKey, Candidate]:
-    """The agents as the rules of assignment see them."""
-    days = {account: _today(directory.account, now) for account, directory in directories.items()}
-    return {
-        key: assignment.candidate_of(seat, directories[key[0]].agents[key[1]], held[key], days[key[0]])
-        for key, seat in found.items()
-    }
+    everybody: dict[AgentKey, Candidate] = {}
+    free: list[AgentKey] = []
+    for row in await seats.read(tx, agents):
+        account, agent, state, is_leaving, calls = row
+        known = directories[account].agents[agent]
+        if _is_free(row):
+            free.append((account, agent))
+        else:
+            everybody[account, agent] = assignment.not_looked_at(known, state, is_leaving, calls)
+    locked = await seats.lock(tx, free)
+    held = await seats.held_by(tx, locked)
+    days = {account: _today(directory.account, clock()) for account, directory in directories.items()}
+    for key, seat in locked.items():
+        known = directories[key[0]].agents[key[1]]
+        everybody[key] = assignment.candidate_of(seat, known, held[key], days[key[0]])
+    return everybody
 
 
 async def _look(tx: Connection, this: Round, also: Sequence[UUID], skipped: Collection[UUID]) -> set[GroupKey]:

@@ -118,10 +118,10 @@ async def _load(tx: Connection, work: Work, events: Batch) -> rules.Known:
     ended = {place for r in events if isinstance(r.event.data, _ENDING) and (place := _place(r)) in by_interaction}
     held_by = await tickets.holders(tx, [by_interaction[place] for place in ended]) if ended else set()
     # Whoever got one of these tickets since then is locked when it is written: a deadlock that Postgres would end.
-    found = await seats.lock(tx, _agents_named(work, events) | held_by)
+    work.seats = await seats.lock(tx, _agents_named(work, events) | held_by)
     locked = await tickets.lock(tx, concerned)
     known = rules.Known(book, locked, by_interaction=by_interaction)
-    known.gone = {key for key, seat in found.items() if presence.is_gone_by_itself(seat.state, seat.reason)}
+    known.gone = {key for key, seat in work.seats.items() if presence.is_gone_by_itself(seat.state, seat.reason)}
     known.offers = await tickets.offers_of(tx, [t.offer for t in locked.values() if t.offer is not None])
     await _load_missing_contacts(tx, known)
     for row in open_before:

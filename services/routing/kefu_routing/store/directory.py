@@ -58,7 +58,7 @@ class DirectoryCache:
     def __init__(self) -> None:
         self._known: dict[str, AccountDirectory] = {}
 
-    async def load(self, tx: Connection, accounts: Iterable[str]) -> dict[str, AccountDirectory]:
+    async def load(self, tx: Reader, accounts: Iterable[str]) -> dict[str, AccountDirectory]:
         """The directories of those accounts that exist. Not within a transaction that has changed them itself."""
         rows = await tx.fetch(
             "select id, directory_version from accounts where id = any($1::text[])", sorted(set(accounts))
@@ -85,7 +85,7 @@ async def read_fresh(tx: Connection, account: str) -> AccountDirectory:
     return (await _read(tx, {account: 0}))[account]
 
 
-async def _read(tx: Connection, versions: dict[str, int]) -> dict[str, AccountDirectory]:
+async def _read(tx: Reader, versions: dict[str, int]) -> dict[str, AccountDirectory]:
     rows = await tx.fetch(
         "select account, kind, id, body from directory where account = any($1::text[])"
         " and kind not in ('key', 'secret') and body is not null order by id",

@@ -1,9 +1,8 @@
 """Agents' presence, what they hold, and the locks under which they are given work."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -26,28 +25,24 @@ async def lock(tx: Connection, agents: Iterable[tuple[str, str]]) -> dict[tuple[
         [a[0] for a in wanted],
         [a[1] for a in wanted],
     )
-    return {(r["account"], r["agent"]): seat_of(dict(r)) for r in rows}
+    return {(r["account"], r["agent"]): seat_of(r) for r in rows}
 
 
-async def read(tx: Connection, agents: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[Seat, int]]:
-    """Agents (account, id) as they are, not locked, and how many calls each holds."""
+async def read(tx: Reader, agents: Iterable[tuple[str, str]]) -> list[asyncpg.Record]:
+    """Agents (account, agent), not locked: their state, whether they are leaving, and how many calls each holds."""
     wanted = list(agents)
-    rows = await tx.fetch(
-        f"select {_COLUMNS}, (select count(*) from tickets t where t.account = s.account and t.holder = s.agent"
-        " and t.channel = 'call') as calls from seats s"
+    return await tx.fetch(
+        "select s.account, s.agent, s.state, s.next_state is not null as is_leaving, (select count(*) from tickets t"
+        " where t.account = s.account and t.holder = s.agent and t.channel = 'call') as calls from seats s"
         " join unnest($1::text[], $2::text[]) k (account, agent) using (account, agent)",
         [a[0] for a in wanted],
         [a[1] for a in wanted],
     )
-    found = [dict(row) for row in rows]
-    return {
-        (r["account"], r["agent"]): (seat_of({n: v for n, v in r.items() if n != "calls"}), r["calls"]) for r in found
-    }
 
 
-def seat_of(row: Mapping[str, Any]) -> Seat:
+def seat_of(row: asyncpg.Record) -> Seat:
     """A row as a seat."""
-    values = {**row}
+    values = dict(row)
     for name in ("state", "next_state"):
         values[name] = PresenceState(values[name]) if values[name] is not None else None
     return Seat(**values)

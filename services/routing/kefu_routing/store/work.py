@@ -33,13 +33,15 @@ async def _save_presence(tx: Connection, work: Work) -> None:
     keys = work.freed.keys() | work.acted.keys()
     if not keys:
         return
-    in_hand = await seats.in_hand(tx, keys)
-    found = await seats.lock(tx, keys)
+    found = {key: work.seats[key] for key in keys & work.seats.keys()}
+    found |= await seats.lock(tx, keys - found.keys())
+    leaving = [key for key, seat in found.items() if seat.next_state is not None]
+    in_hand = await seats.in_hand(tx, leaving) if leaving else {}
     for key, seat in found.items():
         # A call that was answered at a phone nobody was rung at: the agent is there, and then it ends.
         causes = [presence.come_back(seat, work.acted[key])] if key in work.acted else []
         if key in work.freed:
-            causes.append(presence.ticket_ended(seat, work.freed[key], in_hand[key]))
+            causes.append(presence.ticket_ended(seat, work.freed[key], in_hand.get(key, 0)))
         for cause in causes:
             if cause is not None:
                 at = work.freed[key].at if key in work.freed else work.acted[key]
