@@ -232,3 +232,39 @@ async def test_nothing_waits_longer_than_a_second_though_nobody_was_told_that_an
     made = await database.fetchrow("select agent, created_at from offers where id = $1::uuid", offer["offer"])
     assert made is not None
     assert (made["created_at"] - freed_at).total_seconds() < 1
+
+
+async def test_whoever_accepts_too_late_is_there_again(routing: Routing) -> None:
+    await routing.set_up(agents=1, offer_s={"chat": 1})
+    await routing.sign_in("a01")
+    await routing.tell("chat.started", "c1")
+    offer = (await routing.ticket("c1", "offered"))["offer"]
+    await presence(routing, "a01", "away")
+    late = await routing.raw("POST", f"/v1/offers/{offer}/accept", {}, agent="a01")
+    assert late.status_code == 409
+    await presence(routing, "a01", "available")
+    await routing.tell("chat.started", "c2")
+    await presence(routing, "a01", "away")
+    for _ in range(2):
+        late = await routing.raw("POST", f"/v1/offers/{offer}/accept", {}, agent="a01", Idempotency_Key="k")
+        assert late.status_code == 409
+    await presence(routing, "a01", "available")
+
+
+async def test_what_ran_out_while_routing_itself_was_away_was_missed_by_nobody(
+    routing: Routing, connect: Connect
+) -> None:
+    """Guards `timers.BLAMED_WITHIN`."""
+    await routing.set_up(agents=1)
+    await routing.sign_in("a01")
+    await routing.tell("chat.started", "c1")
+    await routing.ticket("c1", "offered")
+    database = await connect("routing")
+    await database.execute("update offers set expires_at = now() - interval '6 seconds' where status = 'open'")
+
+    async def lapsed() -> bool | None:
+        return await database.fetchval("select status = 'lapsed' from offers order by id limit 1") or None
+
+    await until("the offer lapses", lapsed)
+    shown = await routing.call("POST", "/v1/agents/a01/heartbeat", {}, agent="a01")
+    assert shown["state"] == "available"

@@ -6,11 +6,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 from starlette.responses import Response
 
 from kefu_common.events.directory import ObjectId
-from kefu_common.events.words import TicketStatus
+from kefu_common.events.words import PresenceState, TicketStatus
 from kefu_common.given import NO_NUL, Given
 from kefu_common.http import problems
 from kefu_common.http.auth import Principal
@@ -19,6 +19,7 @@ from kefu_common.postgres.database import Connection
 from kefu_routing.api import shown
 from kefu_routing.api.context import (
     Answer,
+    Command,
     Empty,
     Service,
     Who,
@@ -104,6 +105,33 @@ class At:
 Rule = Callable[[At], object]
 
 
+async def run_as_agent(
+    request: Request, who: Principal, service: Service, body: BaseModel | None, command: Command
+) -> Response:
+    """Run an agent's command. One that is refused shows too that an agent who missed an offer is there."""
+    try:
+        response = await run(request, who, service, body, command)
+    except problems.Conflict:
+        await _is_there(service, who)
+        raise
+    if response.status_code == problems.Conflict.status:
+        await _is_there(service, who)
+    return response
+
+
+async def _is_there(service: Service, who: Principal) -> None:
+    async with service.db.transaction() as tx:
+        directory = await directory_of(tx, service, who)
+        key = (who.account, acting_agent(who, directory))
+        state, reason = await seats.renew_lease(tx, *key)
+        if state is not PresenceState.AWAY or reason != presence.Cause.MISSED:
+            return
+        work = Work({who.account: directory}, new_id)
+        work.acted[key] = now()
+        await store.save(tx, work)
+    service.committed(work.groups_to_assign)
+
+
 @router.post("/offers/{id}/accept", responses=ERRORS)
 async def accept(id: UUID, request: Request, who: Who, service: Service) -> Response:
     """Take what was offered; answers the ticket. Repeating it is `200`; a lapsed or foreign offer is `409`."""
@@ -113,7 +141,7 @@ async def accept(id: UUID, request: Request, who: Who, service: Service) -> Resp
         assert at.offer is not None
         offers.accept(at.work, at.ticket, at.offer, at.agent, now())
 
-    return await run(request, who, service, body, lambda tx: _on_offer(tx, request, who, service, id, rule))
+    return await run_as_agent(request, who, service, body, lambda tx: _on_offer(tx, request, who, service, id, rule))
 
 
 @router.post("/offers/{id}/decline", responses=ERRORS)
@@ -125,7 +153,7 @@ async def decline(id: UUID, request: Request, who: Who, service: Service) -> Res
         assert at.offer is not None
         offers.decline(at.work, at.ticket, at.offer, at.agent, body.reason, now())
 
-    return await run(request, who, service, body, lambda tx: _on_offer(tx, request, who, service, id, rule))
+    return await run_as_agent(request, who, service, body, lambda tx: _on_offer(tx, request, who, service, id, rule))
 
 
 @router.post("/tickets/{id}/claim", responses=ERRORS)
@@ -143,7 +171,7 @@ async def claim(id: UUID, request: Request, who: Who, service: Service) -> Respo
             rules.claim(at.work, at.ticket, agent, now())
         return await done(tx, at)
 
-    return await run(request, who, service, body, command)
+    return await run_as_agent(request, who, service, body, command)
 
 
 @router.post("/tickets/{id}/reply", responses=ERRORS)
@@ -158,7 +186,7 @@ async def reply(id: UUID, request: Request, who: Who, service: Service) -> Respo
         await done(tx, at)
         return Answer(shown.message(written), 200, str(at.ticket.sequence))
 
-    return await run(request, who, service, body, command)
+    return await run_as_agent(request, who, service, body, command)
 
 
 @router.post("/tickets/{id}/note", responses=ERRORS)
@@ -166,7 +194,7 @@ async def note(id: UUID, request: Request, who: Who, service: Service) -> Respon
     """Write something that only colleagues see, whatever the ticket's status."""
     body = await body_of(request, WriteNote)
     rule: Rule = lambda at: rules.note(at.work, at.ticket, at.agent, body.text, now())  # noqa: E731
-    return await run(request, who, service, body, lambda tx: _on_ticket(tx, request, who, service, id, rule))
+    return await run_as_agent(request, who, service, body, lambda tx: _on_ticket(tx, request, who, service, id, rule))
 
 
 @router.post("/tickets/{id}/transfer", responses=ERRORS)
@@ -193,7 +221,7 @@ async def transfer(id: UUID, request: Request, who: Who, service: Service) -> Re
                 rules.transfer_to_agent(at.work, at.ticket, at.agent, body.to.agent, body.reason, now())
         return await done(tx, at)
 
-    return await run(request, who, service, body, command)
+    return await run_as_agent(request, who, service, body, command)
 
 
 @router.post("/tickets/{id}/resolve", responses=ERRORS)
@@ -201,7 +229,7 @@ async def resolve(id: UUID, request: Request, who: Who, service: Service) -> Res
     """End the work on it; only the handler may."""
     body = await body_of(request, Resolve)
     rule: Rule = lambda at: rules.resolve(at.work, at.ticket, at.agent, body.text, body.code, now())  # noqa: E731
-    return await run(request, who, service, body, lambda tx: _on_ticket(tx, request, who, service, id, rule))
+    return await run_as_agent(request, who, service, body, lambda tx: _on_ticket(tx, request, who, service, id, rule))
 
 
 async def _on_offer(tx: Connection, request: Request, who: Principal, service: Service, id: UUID, rule: Rule) -> Answer:

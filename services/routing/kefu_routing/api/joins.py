@@ -11,8 +11,8 @@ from kefu_common.given import NO_NUL, Given
 from kefu_common.http import problems
 from kefu_common.postgres.database import Connection
 from kefu_routing.api import shown
-from kefu_routing.api.commands import ERRORS, at_ticket, done, refusals_as_problems
-from kefu_routing.api.context import Answer, Service, Who, body_of, now, run
+from kefu_routing.api.commands import ERRORS, at_ticket, done, refusals_as_problems, run_as_agent
+from kefu_routing.api.context import Answer, Service, Who, body_of, now
 from kefu_routing.domain import joins
 from kefu_routing.store import tickets
 
@@ -43,4 +43,4 @@ async def unmerge(id: UUID, request: Request, who: Who, service: Service) -> Res
         answer = await done(tx, at)
         return Answer(shown.ticket(opened), 200, str(opened.sequence), answer.groups)
 
-    return await run(request, who, service, body, command)
+    return await run_as_agent(request, who, service, body, command)

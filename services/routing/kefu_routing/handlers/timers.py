@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from kefu_common.events.agents import AgentPresenceChanged
@@ -29,6 +29,8 @@ FREED_AFTER_S = 600
 """How long an agent is held by a call or chat whose later events are set aside."""
 SETTLED_AFTER_S = 60
 """When the directory's newest states are published a second time, see `directory.publish_again`."""
+BLAMED_WITHIN = timedelta(seconds=5)
+"""An offer whose end is noticed later than that makes nobody away."""
 _AT_ONCE = 500
 
 
@@ -80,7 +82,8 @@ class Timers:
             known = await tickets.offers_of(tx, [t.offer for t in locked.values() if t.offer is not None])
             still_open = [o for o in known.values() if o.status is OfferStatus.OPEN]
             lapsed = [o for o in still_open if o.ticket in ids and o.expires_at <= now]
-            missed = {(o.account, o.agent) for o in lapsed}
+            # What ran out while we were away ourselves was missed by nobody.
+            missed = {(o.account, o.agent) for o in lapsed if now - o.expires_at <= BLAMED_WITHIN}
             for made in lapsed:
                 offers.give_back(work, locked[made.ticket], made, OfferStatus.LAPSED, now)
             for made in still_open:
