@@ -11,6 +11,7 @@ from kefu_common.http.auth import Principal
 from kefu_common.postgres.database import Database
 from kefu_notifications.api import stream
 from kefu_notifications.api.feed_watch import FeedWatch
+from kefu_notifications.api.needs import NEEDS
 from kefu_notifications.store import feed
 from kefu_notifications.store.feed import FeedEvent, Reader
 
@@ -26,11 +27,13 @@ async def db(notifications_dsn: str) -> AsyncIterator[Database]:
 
 
 async def _knows_everybody(_request: Request) -> Principal:
-    return Principal("acme", "k", frozenset())
+    return Principal("acme", "k", frozenset({"tickets:read"}))
 
 
 def _frames(db: Database, mark: int) -> AsyncIterator[bytes]:
-    request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(authenticator=_knows_everybody)))
+    state = SimpleNamespace(authenticator=_knows_everybody, needs=NEEDS)
+    scope = {"route": SimpleNamespace(path="/v1/stream")}
+    request = SimpleNamespace(app=SimpleNamespace(state=state), method="GET", scope=scope)
     return stream._frames(cast(Request, request), db, FeedWatch(db, ""), READER, mark)
 
 
