@@ -1,6 +1,6 @@
 """`make bench`: measures Kefu beside plain loops on this machine, and says which targets are reached.
 
-`python -m tests.bench [a] [b] [c] [d] [e] [--quick]`; without letters everything. Exit code 1: a target is missed.
+`python -m tests.bench [a] [b] [c] [d] [e] [f] [--quick]`; without letters everything. Exit code 1: a target is missed.
 """
 
 import argparse
@@ -11,10 +11,13 @@ import time
 from collections.abc import Awaitable
 
 from kefu_local.errors import LocalError
-from tests.bench import accept, adapters, routing, whole
+from tests.bench import accept, adapters, dispatch, routing, whole
 from tests.bench.figures import Figure, Part, machine, show
 
 _AT_MOST_S = 300.0
+_DISPATCH = dispatch.Size(200_000, 1_000, chats=8_000, pairs=5, replays=3, warm_up_s=5, seconds=15)
+_DISPATCH_AT_MOST_S = 600.0
+"""Half of it where nothing else runs: eighteen runs, each of which starts two processes on a database of its own."""
 
 
 async def _measure(letters: set[str], quick: bool) -> list[Part]:
@@ -28,16 +31,19 @@ async def _measure(letters: set[str], quick: bool) -> list[Part]:
     if "e" in letters:
         posts = adapters.Size(1, 2, 5_000) if quick else adapters.Size(3, 5, 200_000)
         parts += await _timed("(e)", adapters.measure(posts))
+    if "f" in letters:
+        rounds = dispatch.Size(5_000, 1_000, 1_000, 1, 1, 1, 2) if quick else _DISPATCH
+        parts += await _timed("(f)", dispatch.measure(rounds), _DISPATCH_AT_MOST_S)
     if letters & {"c", "d"}:
         steps = whole.Size(3, 5, 5) if quick else whole.Size(5, 30, 30)
         parts += await _timed("(c), (d)", whole.measure(steps, latency="c" in letters, memory="d" in letters))
     return parts
 
 
-async def _timed(name: str, work: Awaitable[list[Part]]) -> list[Part]:
+async def _timed(name: str, work: Awaitable[list[Part]], at_most_s: float = _AT_MOST_S) -> list[Part]:
     started = time.monotonic()
     try:
-        async with asyncio.timeout(_AT_MOST_S):
+        async with asyncio.timeout(at_most_s):
             parts = await work
     except (RuntimeError, TimeoutError, LocalError) as error:
         # A figure without a value counts as missed; the other parts go on.
@@ -51,14 +57,14 @@ async def _timed(name: str, work: Awaitable[list[Part]]) -> list[Part]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", choices=["a", "b", "c", "d", "e", []], help="which to measure (default: all)"
+        "parts", nargs="*", choices=["a", "b", "c", "d", "e", "f", []], help="which to measure (default: all)"
     )
     parser.add_argument("--quick", action="store_true", help="smaller and shorter: shows that it runs, not how fast")
     arguments = parser.parse_args()
     # A topic that was just made has no leader for a moment; the clients try again.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     print(machine(), flush=True)
-    parts = asyncio.run(_measure(set(arguments.parts or "abecd"), arguments.quick))
+    parts = asyncio.run(_measure(set(arguments.parts or "abefcd"), arguments.quick))
     return 1 if any(f.is_missed for p in parts for f in p.figures) else 0
 
 

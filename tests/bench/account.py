@@ -21,26 +21,29 @@ from kefu_common.events.directory import (
 )
 from kefu_common.events.envelope import Event
 from kefu_common.events.interactions import ChatStarted, ContactClaim
-from kefu_common.events.words import PresenceState
 from kefu_common.http.auth import hash_key
 from kefu_common.ids import new_id
 from kefu_common.kafka import topics
 from kefu_common.kafka.producer import EventProducer, Outgoing
 from kefu_common.postgres.database import Database
+from kefu_routing.domain.changes import KEFU
 from kefu_routing.store import directory, seats
 
 ACCOUNT, SITE = "bench", "shop"
 KEY = "kefu_bench_0123456789abcdefghijklmnopqrstuvwxyz"
 GROUPS, AGENTS_PER_GROUP = 50, 20
+FOR_CHATS = Capacity(call=0, chat=10_000, email=0)
+FOR_EVERYTHING = Capacity(call=1, chat=10_000, email=5)
+"""As an agent of a real account has it, but for the chats."""
 _OFFER_S = 3600
 
 
-def objects() -> Iterator[tuple[Kind, DirectoryObject]]:
+def objects(capacity: Capacity = FOR_CHATS) -> Iterator[tuple[Kind, DirectoryObject]]:
     """The whole directory of the account. Offers do not lapse within a run."""
     yield "account", Account(id=ACCOUNT, short_name="Bench", licensed_seats=GROUPS * AGENTS_PER_GROUP)
     yield "site", Site(id=SITE, name="Shop")
     for agent in agents():
-        yield "agent", Agent(id=agent, name=agent, capacity=Capacity(call=0, chat=10_000, email=0))
+        yield "agent", Agent(id=agent, name=agent, capacity=capacity)
     for number in range(GROUPS):
         members = [_agent(number, n) for n in range(AGENTS_PER_GROUP)]
         yield (
@@ -56,7 +59,7 @@ def objects() -> Iterator[tuple[Kind, DirectoryObject]]:
             ),
         )
     names = [category(number) for number in range(GROUPS)]
-    yield "plan", Plan(id=SITE, site=SITE, groups=names, offer_s={"chat": _OFFER_S})
+    yield "plan", Plan(id=SITE, site=SITE, groups=names, offer_s={"chat": _OFFER_S, "call": _OFFER_S})
     yield "key", ApiKey(id="adapter", adapter="bench", scopes=["chats:write"], hash=hash_key(KEY))
 
 
@@ -74,19 +77,19 @@ def _agent(group: int, number: int) -> str:
     return f"{category(group)}-a{number:02}"
 
 
-async def put_into_database(dsn: str, *, publish: bool) -> None:
+async def put_into_database(dsn: str, *, publish: bool, capacity: Capacity = FOR_CHATS) -> None:
     """Make the account, and sign everybody in. `publish` leaves the directory's events for the relay."""
     db = Database(dsn, 2, "kefu-bench")
     await db.start()
     try:
         async with db.transaction() as tx:
-            for kind, body in objects():
+            for kind, body in objects(capacity):
                 if isinstance(body, Account):
-                    await directory.add_account(tx, body, None)
+                    await directory.add_account(tx, body, KEFU)
                 else:
-                    await directory.add(tx, ACCOUNT, kind, body, None)
+                    await directory.add(tx, ACCOUNT, kind, body, KEFU)
             for agent in agents():
-                await seats.set_state(tx, ACCOUNT, agent, PresenceState.AVAILABLE, None, 0)
+                await seats.sign_in(tx, ACCOUNT, agent, 0)
             if not publish:
                 await tx.execute("delete from outbox")
     finally:

@@ -17,6 +17,15 @@ _OFFERED = b'"kefu.ticket.offered"'
 async def seconds_until_all(world: World, count: int, within_s: float) -> float:
     """Wait until `count` chats are offered; seconds from the first batch's transaction to the last record's writing.
 
+    Raises `RuntimeError`.
+    """
+    last = await last_offer(world, count, within_s)
+    return (last - await _first_batch(world.dsn)).total_seconds()
+
+
+async def last_offer(world: World, count: int, within_s: float) -> datetime:
+    """Wait until `count` chats are offered; when the last record was written.
+
     Looks only at the topic's end meanwhile, so as not to compete with what is measured. Raises `RuntimeError`.
     """
     topic = world.prefix + TICKETS.name
@@ -33,7 +42,7 @@ async def seconds_until_all(world: World, count: int, within_s: float) -> float:
         await consumer.stop()
     if offered != count:
         raise RuntimeError(f"{offered} of {count} chats were offered")
-    return (last - await _first_batch(world.dsn)).total_seconds()
+    return last
 
 
 async def _wait_for_end(

@@ -1,7 +1,9 @@
-"""The yardsticks of (b): loops that consume the same batches and write, but decide nothing.
+"""The yardsticks of (b) and (f): loops that consume the same batches and write, but decide nothing.
 
 `replay` writes what routing wrote: the same rows by the same bulk statements in the same transactions, and relays the
 same outbox. As in routing, batches, assignments and the relay run beside each other on connections of one pool.
+`share` does so beside other loops, each with its share of the partitions and of the outbox, until it is killed: as
+long as one of them still writes, the others relay.
 `insert` commits one insert per batch, and that is all.
 """
 
@@ -11,6 +13,7 @@ import pickle
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from os import environ
 from pathlib import Path
@@ -18,7 +21,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import uvloop
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from kefu_common.ids import new_id
 from kefu_common.kafka.producer import EventProducer
@@ -32,12 +35,25 @@ T = TypeVar("T")
 PREFIX = environ.get("KEFU_TOPIC_PREFIX", "")
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which of how many loops this is, and how many records there will be for all of them together."""
+
+    number: int
+    loops: int
+    records: int
+
+
+ALONE = Share(0, 1, sys.maxsize)
+
+
 class Batches:
     """The topic in batches of wanted sizes; offsets are committed after each."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: Share = ALONE) -> None:
+        self._share = share
+        self._all = [TopicPartition(PREFIX + INTERACTIONS.name, p) for p in range(INTERACTIONS.partitions)]
         self._consumer = AIOKafkaConsumer(
-            PREFIX + INTERACTIONS.name,
             bootstrap_servers=environ["KEFU_KAFKA"],
             group_id=f"{PREFIX}plain",
             enable_auto_commit=False,
@@ -46,16 +62,25 @@ class Batches:
         )
 
     async def start(self) -> None:
-        """Join the group."""
+        """Take the partitions of the share."""
         await self._consumer.start()
+        self._consumer.assign([p for p in self._all if p.partition % self._share.loops == self._share.number])
 
     async def take(self, size: int) -> int:
-        """Read so many records."""
+        """Read so many records, or what is left of the share."""
         found = 0
         while found < size:
             batch = await self._consumer.getmany(timeout_ms=200, max_records=size - found)
+            if not batch and await self._is_exhausted():
+                break
             found += sum(len(records) for records in batch.values())
         return found
+
+    async def _is_exhausted(self) -> bool:
+        ends = await self._consumer.end_offsets(self._all)
+        if sum(ends.values()) < self._share.records:
+            return False
+        return all([await self._consumer.position(p) >= ends[p] for p in self._consumer.assignment()])
 
     async def commit(self) -> None:
         """Commit the offsets."""
@@ -111,16 +136,18 @@ class Replay:
         self._relay.wake()
 
 
-async def replay(db: Database, transactions: Sequence[Transaction]) -> None:
-    """Write all, and relay until the outbox is empty."""
-    producer = EventProducer(environ["KEFU_KAFKA"], "kefu.bench.plain")
+async def replay(db: Database, transactions: Sequence[Transaction], share: Share = ALONE) -> None:
+    """Write all, and relay until the outbox is empty; one of several loops relays on until it is killed."""
+    producer = EventProducer(environ["KEFU_KAFKA"], f"kefu.bench.plain.{share.number}")
     await producer.start()
-    relay = Relay(db, producer, "0", PREFIX)
-    topic = Batches()
+    relay = Relay(db, producer, str(share.number), PREFIX)
+    topic = Batches(share)
     await topic.start()
     relaying = asyncio.create_task(relay.run())
     loop = Replay(db, relay, transactions)
     await asyncio.gather(loop.read(topic), loop.assign())
+    if share.loops > 1:
+        await relaying
     while await db.pool.fetchval("select exists (select from outbox)"):  # noqa: ASYNC110 - Postgres has no event for it
         await asyncio.sleep(0.05)
     relaying.cancel()
@@ -159,12 +186,19 @@ async def _with_database(work: Callable[[Database], Awaitable[T]]) -> T:
 
 
 def main() -> None:
-    """`replay FILE` writes what was recorded, `insert TOTAL SIZE` tells its `seconds`; both print a JSON object."""
+    """`replay FILE` writes what was recorded, `insert TOTAL SIZE` tells its `seconds`; both print a JSON object.
+
+    `share FILE NUMBER LOOPS RECORDS` writes what was recorded of one of several processes.
+    """
     match sys.argv[1:]:
         case ["replay", file]:
             transactions = pickle.loads(Path(file).read_bytes())
             uvloop.run(_with_database(lambda db: replay(db, transactions)))
             print(json.dumps({"process": myself("loop-same-rows")}))
+        case ["share", file, number, loops, records]:
+            transactions = pickle.loads(Path(file).read_bytes())
+            share = Share(int(number), int(loops), int(records))
+            uvloop.run(_with_database(lambda db: replay(db, transactions, share)))
         case ["insert", total, size]:
             seconds = uvloop.run(_with_database(lambda db: insert(db, int(total), int(size))))
             print(json.dumps({"seconds": seconds, "process": myself("loop-one-insert")}))

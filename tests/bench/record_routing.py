@@ -17,6 +17,8 @@ from kefu_common.service import serve
 from kefu_routing.settings import RoutingSettings
 
 _WRITES = ("insert", "update", "delete", "with")
+_LOCKS = "select pg_advisory_xact_lock("
+"""Two loops that write the same groups' rows at the same time would without them run into deadlocks."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,10 @@ class Transaction:
 class _Watched:
     """A connection that remembers what was written through it."""
 
-    def __init__(self, connection: Connection, statements: list[Statement]) -> None:
+    def __init__(self, connection: Connection, statements: list[Statement], recorded: tuple[str, ...]) -> None:
         self._connection = connection
         self._statements = statements
+        self._recorded = recorded
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._connection, name)
@@ -49,7 +52,7 @@ class _Watched:
             return found
 
         async def watched(sql: str, *arguments: Any) -> Any:
-            if sql.lstrip().lower().startswith(_WRITES):
+            if sql.lstrip().lower().startswith(self._recorded):
                 # Pickled at once: the objects change while they are worked with.
                 self._statements.append(Statement(name, sql, pickle.loads(pickle.dumps(arguments))))
             return await found(sql, *arguments)
@@ -61,13 +64,15 @@ class RecordingDatabase(Database):
     """A database whose transactions are written down in the order of their commits."""
 
     recorded: list[Transaction] = []
+    beginnings: tuple[str, ...] = _WRITES
+    """With what a statement begins that is written down."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """As `Database.transaction`."""
         statements: list[Statement] = []
         async with super().transaction() as tx:
-            yield cast(Connection, _Watched(tx, statements))
+            yield cast(Connection, _Watched(tx, statements, self.beginnings))
         if statements:
             self.recorded.append(Transaction(statements, _batch_of(statements)))
 
@@ -78,8 +83,10 @@ def _batch_of(statements: list[Statement]) -> int:
 
 
 def main() -> None:
-    """PORT FILE: serve until SIGTERM, then write what was recorded to the file."""
-    port, file = sys.argv[1:]
+    """PORT FILE [locks]: serve until SIGTERM, then write what was recorded to the file."""
+    port, file, *locks = sys.argv[1:]
+    if locks:
+        RecordingDatabase.beginnings = (*_WRITES, _LOCKS)
     kefu_routing.app.__dict__["Database"] = RecordingDatabase
     settings = RoutingSettings()
     code = serve("routing", kefu_routing.app.create(settings), settings, int(port))

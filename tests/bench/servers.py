@@ -13,7 +13,7 @@ from pathlib import Path
 from kefu_common.kafka.topics import create_all
 from kefu_common.postgres.migrations import migrate
 from kefu_local.credentials import SERVICES_WITH_DATABASE
-from kefu_local.databases import clone_database, prepare_database, service_dsns
+from kefu_local.databases import clone_database, drop_database, prepare_database, service_dsns
 from kefu_local.kafka import KafkaConfig, KafkaServer
 from kefu_local.postgres import PostgresConfig, PostgresServer
 from kefu_local.postgres_home import remove_outside
@@ -51,6 +51,10 @@ class Servers:
         await clone_database(self.admin_dsn, template, name)
         await create_all(self.kafka, f"{name}.")
         return World(self.kafka, f"{name}.", name, service_dsns(self.admin_dsn, name, self.passwords)["routing"])
+
+    async def drop(self, world: "World") -> None:
+        """Give back the disk that a run's database takes."""
+        await drop_database(self.admin_dsn, world.database)
 
     @asynccontextmanager
     async def serving(
@@ -120,6 +124,20 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without what would lead a child elsewhere."""
     own = {k: v for k, v in os.environ.items() if not k.startswith(("KEFU_", "OTEL_"))}
     return {**own, "PYTHONUNBUFFERED": "1", **more}
+
+
+@asynccontextmanager
+async def beside(argv: tuple[str, ...], env: Mapping[str, str]) -> AsyncIterator[int]:
+    """A command of the bench while the block runs, which does not end by itself; gives its pid."""
+    process = await asyncio.create_subprocess_exec(*argv, env=environment(env), cwd=_REPOSITORY)
+    try:
+        yield process.pid
+        if process.returncode is not None:
+            raise RuntimeError(f"{' '.join(argv[1:])} ended with {process.returncode}")
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 async def run(argv: tuple[str, ...], env: Mapping[str, str], within_s: float) -> bytes:

@@ -10,7 +10,12 @@ from tests.e2e.kefu import Json, Kefu, an_id, until
 
 SECRET = "只给第一家看的话"
 REPLY = "只有第一家说的话"
-COLLECTIONS = ("sites", "calendars", "agents", "groups", "plans", "addresses", "keys")
+OWN_OBJECTS: dict[str, Json] = {
+    "roles": {"id": "inspector", "name": "质检", "permissions": ["tickets:read"]},
+    "departments": {"id": "care", "name": "客户关系", "head": "a12"},
+    "categories": {"id": "invoices", "name": "发票", "skills": {"财务": 3}},
+}
+COLLECTIONS = ("sites", "calendars", "agents", "groups", "plans", "addresses", "keys", *OWN_OBJECTS)
 ONLY_THE_FIRST_HAS = {
     "accounts": "demo",
     "sites": "night",
@@ -20,12 +25,16 @@ ONLY_THE_FIRST_HAS = {
     "plans": "night",
     "addresses": "service",
     "keys": "adapter",
+    **{kind: body["id"] for kind, body in OWN_OBJECTS.items()},
 }
 BODIES: dict[str, Json] = {
     "reply": {"text": "x"},
     "note": {"text": "x"},
     "transfer": {"to": {"group": "pre-sale"}, "reason": "x"},
     "presence": {"state": "available"},
+    "invite": {"text": "x"},
+    "unmerge": {"interaction": "x"},
+    "holidays": {"country": "CN", "years": [2026]},
     "demo": {"id": "demo", "short_name": "别家"},
 }
 _NEW_ACCOUNTS = ("POST /v1/accounts", "POST /v1/credit/top-ups")
@@ -117,6 +126,18 @@ async def _first_accounts_work(first: Kefu) -> tuple[Json, Json, str]:
     return ticket, on_offer, await until("the administrators are told", told)
 
 
+async def _visit(first: Kefu) -> str:
+    """Somebody looks at a page of the first account's."""
+    place = an_id("visit")
+    await first.post("/v1/visits", "visit.seen", place, data={"page": SECRET})
+
+    async def seen() -> str | None:
+        items = (await first.call("routing", "GET", "/v1/visits?site=shop"))["items"]
+        return next((v["id"] for v in items if v["interaction"] == place), None)
+
+    return await until("the visit is there", seen)
+
+
 async def _directory_of(kefu: Kefu) -> dict[str, Json]:
     """Everything that an account has set up, by kind and id."""
     found: dict[str, Json] = {}
@@ -131,6 +152,8 @@ async def test_every_route_and_both_feeds_are_blind_to_another_account(kefu: Kef
     await _accepted_by_intake(second)
     async with second, second.stream("outbound") as outbound, second.stream("tickets") as events:
         ticket, on_offer, message = await _first_accounts_work(kefu)
+        for kind, body in OWN_OBJECTS.items():
+            await kefu.call("routing", "POST", f"/v1/{kind}", body, expect=201)
         set_up = await _directory_of(kefu)
         known = {
             "tickets": ticket["id"],
@@ -138,6 +161,7 @@ async def test_every_route_and_both_feeds_are_blind_to_another_account(kefu: Kef
             "offers": on_offer["offer"],
             "messages": message,
             "attachments": "0",
+            "visits": await _visit(kefu),
             **ONLY_THE_FIRST_HAS,
         }
         tried = 0
@@ -166,6 +190,8 @@ async def test_every_route_and_both_feeds_are_blind_to_another_account(kefu: Kef
         assert [(m["text"], m["state"]) for m in said["items"]] == [(SECRET, None), (REPLY, "pending")]
         await _second_accounts_own_traffic(second, ticket, outbound.events, events.events)
     await kefu.command(ticket, "resolve", {"text": ""}, "a01")
+    for kind, body in OWN_OBJECTS.items():
+        await kefu.call("routing", "DELETE", f"/v1/{kind}/{body['id']}", expect=204)
 
 
 async def _instruction_of(kefu: Kefu, ticket: Json) -> str:

@@ -123,18 +123,19 @@ def each_reply_was_said_in_order(record: Record, state: State) -> list[str]:
     return found + [f"{i}: nobody told the visitor that the site is closed" for i in wanted_refusals - refused]
 
 
+_SOON_OVER = ("kefu.call.ring", "kefu.call.cancel", "kefu.chat.position")
+
+
 def the_outbound_stream_keeps_order(record: Record, state: State) -> list[str]:
-    """Every instruction of an interaction, first seen in the order in which routing gave them; a ring that was over
-    before anybody could be told may be missing."""
+    """Every instruction of an interaction, first seen in the order in which routing gave them; a ring or a place in the
+    queue that was over before anybody could be told may be missing."""
     seen: dict[str, list[str]] = defaultdict(list)
     for instruction in _first_ones(record.instructions, lambda i: i["id"]):
         seen[instruction["subject"]].append(instruction["id"])
     found = []
     for interaction, given in state.instructions.items():
         wanted = [
-            i.id
-            for i in _first_ones(given, lambda i: i.id)
-            if i.id in seen[interaction] or i.type not in ("kefu.call.ring", "kefu.call.cancel")
+            i.id for i in _first_ones(given, lambda i: i.id) if i.id in seen[interaction] or i.type not in _SOON_OVER
         ]
         if seen[interaction] != wanted:
             found.append(f"{interaction}: given {[(i.type, i.id) for i in given]}, seen {seen[interaction]}")

@@ -3,17 +3,20 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
 
+from kefu_common.events.outbound import ChatInvite
+from kefu_common.events.words import Channel
 from kefu_common.ids import new_id
 from kefu_common.postgres.database import Database
 from kefu_notifications.handlers import janitor
 from kefu_notifications.store import feed
 from kefu_notifications.store.feed import FeedEvent
 from tests.conftest import World
-from tests.notifications.stack import Frame, Stack, a_ticket_event, an_instruction, until
+from tests.notifications.stack import Frame, Stack, a_ticket_event, an_event, an_instruction, until
 
 
 def texts(frames: list[Frame]) -> list[str]:
@@ -58,6 +61,28 @@ async def test_the_first_mark_resumes_even_when_nothing_was_given(shared: Stack)
     await shared.happen(a_ticket_event(company.id, ticket, 1))
     async with shared.stream(company.auth, "tickets", mark=mark) as reader:
         assert sequences(await reader.take(1)) == [1]
+
+
+async def test_an_invitation_which_is_about_no_ticket_reaches_the_adapter_of_the_visit(shared: Stack) -> None:
+    company = await shared.a_company()
+    key = await shared.a_key(company, "web", ["outbound:read", "visits:write"], adapter="web")
+    other = await shared.a_key(company, "app", ["outbound:read", "visits:write"], adapter="app")
+    invitation = new_id()
+    expires_at = datetime.now(UTC) + timedelta(minutes=10)
+    data = ChatInvite(channel=Channel.CHAT, expires_at=expires_at, text="您好", invitation=invitation, agent="a01")
+    async with shared.stream(key, "outbound") as reader, shared.stream(other, "outbound") as stranger:
+        await reader.started()
+        await stranger.started()
+        await shared.say(an_event("kefu.chat.invite", company.id, "visit-1", data, adapter="web"))
+        await shared.say(an_instruction(company.id, "later", adapter="app"))
+        (frame,) = await reader.take(1)
+        assert texts(await stranger.take(1)) == ["later"]
+    assert frame.data is not None
+    assert (frame.event, frame.data["subject"], frame.data["data"]["invitation"]) == (
+        "kefu.chat.invite",
+        "visit-1",
+        str(invitation),
+    )
 
 
 async def test_many_events_reach_every_reader_in_order(shared: Stack) -> None:

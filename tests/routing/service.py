@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import asyncpg
 import httpx
 from aiokafka import AIOKafkaConsumer
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from kefu_common.events.envelope import Event
@@ -39,9 +40,17 @@ async def until(what: str, probe: Callable[[], Awaitable[T | None]], within_s: f
 class Routing:
     """Its HTTP, its topics and its tables, for the account `acme`."""
 
-    def __init__(self, world: World, http: httpx.AsyncClient, producer: EventProducer, process: Process) -> None:
-        self.world, self.http, self.producer, self.process = world, http, producer, process
+    app: FastAPI
+
+    def __init__(self, world: World, http: httpx.AsyncClient, producer: EventProducer, process: Process | None) -> None:
+        self.world, self.http, self.producer, self._process = world, http, producer, process
         self.admin = ""
+
+    @property
+    def process(self) -> Process:
+        """What runs within the test's own process."""
+        assert self._process is not None, "it is a process of its own"
+        return self._process
 
     async def call(
         self, method: str, path: str, body: Any = None, agent: str | None = None, expect: int = 200, **headers: str
@@ -137,5 +146,7 @@ async def running(world: World, slot: str = "0") -> AsyncIterator[Routing]:
             return not process.not_ready() or None
 
         await until("routing is ready", ready, 60)
-        yield Routing(world, http, producer, process)
+        service = Routing(world, http, producer, process)
+        service.app = app
+        yield service
     await producer.stop()

@@ -21,7 +21,7 @@ async def test_the_loser_of_a_race_is_told(routing: Routing) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "wrong"),
     [
-        ("/v1/groups", {"id": "g", "name": "g", "leader": "a09", "agents": ["a01"]}, ""),
+        ("/v1/groups", {"id": "g", "name": "g", "leader": "a09", "agents": ["a01"]}, "leader"),
         ("/v1/groups", {"id": "g", "name": "g", "agents": ["a01"]}, "leader"),
         ("/v1/groups", {"id": "g", "name": "g", "leader": "x", "agents": ["a01", "x"]}, "agents.1"),
         ("/v1/plans", {"id": "p", "site": "shop", "groups": []}, "groups"),
@@ -31,14 +31,98 @@ async def test_the_loser_of_a_race_is_told(routing: Routing) -> None:
         ("/v1/sites", {"id": "s", "name": "s", "colour": "red"}, "colour"),
         ("/v1/keys", {"id": "k", "scopes": ["fly"]}, "scopes"),
         ("/v1/agents", {"id": "a 9", "name": "x"}, "id"),
+        ("/v1/agents", {"id": "a9", "name": "x", "roles": ["leader", "boss"]}, "roles.1"),
+        ("/v1/plans", {"id": "p", "site": "shop", "groups": ["sales", "moon"]}, "groups.1"),
+        (
+            "/v1/plans",
+            {
+                "id": "p",
+                "site": "shop",
+                "groups": ["sales"],
+                "overflow": [{"after_s": 60}, {"after_s": 90, "widen_to": ["sales", "moon"]}],
+            },
+            "overflow.1.widen_to.1",
+        ),
+        ("/v1/roles", {"id": "r", "name": "r", "permissions": ["tickets:read", "fly"]}, "permissions.1"),
+        ("/v1/departments", {"id": "d", "name": "d", "head": "x"}, "head"),
+        ("/v1/departments", {"id": "d", "name": "d", "agents": ["a01", "x"]}, "agents.1"),
+        ("/v1/categories", {"id": "c", "name": "c", "parent": "x"}, "parent"),
+        ("/v1/categories", {"id": "c", "name": "c", "parent": "c"}, "parent"),
     ],
 )
 async def test_a_wrong_directory_object_is_refused_with_the_path_of_the_fault(
     shared: Routing, path: str, body: Json, wrong: str
 ) -> None:
-    # D-06, H-05
+    # D-05, D-06, B-08, H-05
     refused = await shared.call("POST", path, body, expect=422)
     assert wrong in [e["path"] for e in refused["errors"]]
+
+
+async def test_a_group_without_a_leader_is_told_that_it_needs_one(shared: Routing) -> None:
+    # D-06
+    refused = await shared.call("POST", "/v1/groups", {"id": "g", "name": "g", "agents": ["a01"]}, expect=422)
+    assert refused["errors"] == [{"path": "leader", "message": "a group needs a leader: name one of its agents"}]
+
+
+async def test_roles_departments_and_categories_are_kept_like_the_others(routing: Routing) -> None:
+    # D-05, B-08, D-03
+    await routing.set_up()
+    made: list[tuple[str, Json]] = [
+        ("roles", {"id": "qa", "name": "质检", "permissions": ["tickets:read", "audit:read"]}),
+        ("departments", {"id": "finance", "name": "财务", "head": "a01", "agents": ["a02"]}),
+        ("categories", {"id": "orders", "name": "订单", "kind": "consultation", "stage": "in_sale"}),
+        ("categories", {"id": "refund", "name": "退款", "parent": "orders", "skills": {"支付": 3}}),
+    ]
+    for path, body in made:
+        full = await routing.call("POST", f"/v1/{path}", body, expect=201)
+        assert full == {**full, **body}
+        await routing.call("POST", f"/v1/{path}", body, expect=409)
+        answer = await routing.raw("GET", f"/v1/{path}/{body['id']}")
+        assert (answer.json(), answer.headers["etag"]) == (full, '"1"')
+        await routing.call("PUT", f"/v1/{path}/{body['id']}", {**full, "name": "新"}, If_Match='"1"')
+        await routing.call("PUT", f"/v1/{path}/{body['id']}", full, If_Match='"1"', expect=412)
+        await routing.call("DELETE", f"/v1/{path}/{body['id']}", If_Match='"1"', expect=412)
+        assert (await routing.call("GET", f"/v1/{path}"))["items"][0]["name"] == "新"
+    cycle = {"id": "orders", "name": "订单", "parent": "refund"}
+    refused = await routing.call("PUT", "/v1/categories/orders", cycle, expect=422)
+    assert [e["path"] for e in refused["errors"]] == ["parent"]
+
+
+async def test_nothing_that_is_named_anywhere_can_be_deleted(routing: Routing) -> None:
+    await routing.set_up()
+    more = {"id": "more", "name": "more", "leader": "a01", "agents": ["a01"], "categories": ["refund"]}
+    await routing.call("POST", "/v1/roles", {"id": "qa", "name": "质检"}, expect=201)
+    await routing.call("POST", "/v1/agents", {"id": "a09", "name": "a09", "roles": ["agent", "qa"]}, expect=201)
+    await routing.call("POST", "/v1/departments", {"id": "finance", "name": "财务", "head": "a09"}, expect=201)
+    await routing.call("POST", "/v1/categories", {"id": "orders", "name": "订单"}, expect=201)
+    await routing.call("POST", "/v1/categories", {"id": "refund", "name": "退款", "parent": "orders"}, expect=201)
+    await routing.call("POST", "/v1/groups", more, expect=201)
+    plan = await routing.call("GET", "/v1/plans/shop")
+    overflow = [{"after_s": 60, "widen_to": ["more"]}]
+    await routing.call("PUT", "/v1/plans/shop", {**plan, "overflow": overflow})
+    await routing.call("POST", "/v1/sites", {"id": "second", "name": "二"}, expect=201)
+    await routing.call("POST", "/v1/keys", {"id": "k", "scopes": ["calls:write"], "sites": ["second"]}, expect=201)
+    for path, users in [
+        ("roles/qa", ["agent/a09"]),
+        ("agents/a09", ["department/finance"]),
+        ("categories/orders", ["category/refund"]),
+        ("categories/refund", ["group/more"]),
+        ("groups/more", ["plan/shop"]),
+        ("sites/second", ["key/k"]),
+    ]:
+        assert (await routing.call("DELETE", f"/v1/{path}", expect=409))["used_by"] == users
+    await routing.call("DELETE", "/v1/departments/finance", expect=204)
+    await routing.call("DELETE", "/v1/agents/a09", expect=204)
+    await routing.call("DELETE", "/v1/roles/qa", expect=204)
+    await routing.call("POST", "/v1/roles", {"id": "agent", "name": "客服"}, expect=201)
+    await routing.call("DELETE", "/v1/roles/agent", expect=204)
+
+
+async def test_an_account_or_key_that_exists_is_never_made_again(shared: Routing) -> None:
+    operator = {"Authorization": "Bearer operator-key"}
+    account = {"id": "acme", "short_name": "另一家"}
+    assert (await shared.http.post("/v1/accounts", json=account, headers=operator)).status_code == 409
+    assert (await shared.call("POST", "/v1/keys", {"id": "admin", "scopes": ["act-as"]}, expect=409))["status"] == 409
 
 
 async def test_what_is_used_cannot_be_deleted_and_what_exists_not_made_again(shared: Routing) -> None:
@@ -183,3 +267,14 @@ async def test_null_is_as_good_as_absent_where_nothing_is_required(shared: Routi
     assert (made["roles"], made["capacity"]) == (["agent"], {"call": 1, "chat": 2, "email": 5})
     refused = await shared.call("POST", "/v1/sites", {"id": "s", "name": None, "colour": None}, expect=422)
     assert [e["path"] for e in refused["errors"]] == ["name", "colour"]
+
+
+async def test_a_login_is_one_persons_and_a_phone_rings_at_one_agent(shared: Routing) -> None:
+    # D-09
+    first = {"id": "p1", "name": "一", "login": "wang", "phone": "8123"}
+    await shared.call("POST", "/v1/agents", first, expect=201)
+    await shared.call("PUT", "/v1/agents/p1", first)
+    refused = await shared.call("POST", "/v1/agents", {**first, "id": "p2"}, expect=422)
+    assert [e["path"] for e in refused["errors"]] == ["login", "phone"]
+    await shared.call("POST", "/v1/agents", {"id": "p3", "name": "三"}, expect=201)
+    await shared.call("POST", "/v1/agents", {"id": "p4", "name": "四"}, expect=201)

@@ -14,7 +14,7 @@ class Instruction:
 
     id: str
     type: str
-    """Without `kefu.`: `call.ring`, `chat.say`, …"""
+    """Without `kefu.`: `call.ring`, `chat.say`, `chat.position`, … Only `chat.invite` is about no ticket."""
     site: str
     interaction: str
     time: datetime

@@ -17,7 +17,7 @@ PERMISSIONS: Final[Mapping[str, str]] = {
     "tickets:read": "Read tickets, their conversations, contacts and queues.",
     "tickets:write": "Work on tickets: take, answer, note, pass on, resolve.",
     "tickets:lead": "Give tickets to agents and groups, and change those of others.",
-    "agents:lead": "Set another agent's presence.",
+    "agents:lead": "Set any agent's presence; a group's leader sets those of the group without it.",
     "directory:read": "Read sites, plans, groups, agents and all else that an administrator sets up.",
     "directory:write": "Change all that an administrator sets up, keys and passwords included.",
     "messages:read": "Read what people were told by e-mail and SMS, the credit and the settings of both.",
@@ -44,7 +44,7 @@ _AGENT: Final = frozenset({"tickets:read", "tickets:write", "directory:read"})
 
 BUILT_IN: Final[Mapping[BuiltInRole, frozenset[str]]] = {
     "agent": _AGENT,
-    "leader": _AGENT | {"agents:lead", "tickets:lead", "reports:read", "messages:read"},
+    "leader": _AGENT | {"tickets:lead", "reports:read", "messages:read"},
     "administrator": frozenset(PERMISSIONS) - _INGESTION - {"act-as"},
 }
 """What the roles permit that every account has without defining them."""
@@ -55,7 +55,7 @@ def permissions_of(roles: Iterable[str], defined: Mapping[str, Role]) -> frozens
 
     Whoever a role permits to act for others would be above all roles, so no role does.
     """
-    built_in: Mapping[str, frozenset[str]] = {**BUILT_IN}
+    built_in: dict[str, frozenset[str]] = dict(BUILT_IN.items())
     found: set[str] = set()
     for role in roles:
         own = defined.get(role)

@@ -25,12 +25,19 @@ from kefu_common.sealing import Sealer
 from kefu_routing.api import (
     agents,
     attachments,
+    audit,
+    calendars,
+    check,
     commands,
     directory,
+    joins,
     keys,
     me,
     passwords,
+    queues,
     tickets,
+    visitors,
+    whole,
 )
 from kefu_routing.api import sessions as sessions_api
 from kefu_routing.api.context import GroupKey, Routing
@@ -40,12 +47,16 @@ from kefu_routing.api.people import SigningIn
 from kefu_routing.handlers.assigner import Assigner
 from kefu_routing.handlers.deliveries import OnDeliveries
 from kefu_routing.handlers.interactions import OnInteractions
+from kefu_routing.handlers.inviting import Inviting
+from kefu_routing.handlers.queue_news import QueueNews
 from kefu_routing.handlers.timers import Timers
 from kefu_routing.settings import RoutingSettings
 from kefu_routing.store import secrets
 from kefu_routing.store.directory import DirectoryCache, StoredKeys
 
 D = TypeVar("D", bound=BaseModel)
+_GATHER_S = 0.02
+"""Between two batches of interactions: under load they grow larger; what comes after a pause does not wait."""
 
 
 class Process:
@@ -61,11 +72,15 @@ class Process:
         self.assigner = Assigner(self.db, self.directories, self.relay.wake)
         on_interactions = OnInteractions(self.db, self.directories, self.committed)
         on_deliveries = OnDeliveries(self.db, self.directories, self.committed)
-        self.interactions = self._consumer(Source(topics.INTERACTIONS, INTERACTION_MODELS, on_interactions, gather_s=0))
+        self.interactions = self._consumer(
+            Source(topics.INTERACTIONS, INTERACTION_MODELS, on_interactions, gather_s=_GATHER_S)
+        )
         self.deliveries = self._consumer(Source(topics.DELIVERIES, DELIVERY_MODELS, on_deliveries, gather_s=0.2))
         self.timers = Timers(
             self.db, self.directories, self.interactions.read_until, self.interactions.owned, self.committed
         )
+        self.queue_news = QueueNews(self.db, self.directories, self.committed)
+        self.inviting = Inviting(self.db, self.directories, self.committed)
         self.tasks = running.Tasks()
         self.is_started = False
 
@@ -92,6 +107,8 @@ class Process:
         for consumer in (self.interactions, self.deliveries):
             await running.until_up("Kafka", consumer.start, lambda e: isinstance(e, KafkaError))
         self.tasks.start("timers", self.timers.run())
+        self.tasks.start("queue_news", self.queue_news.run())
+        self.tasks.start("inviting", self.inviting.run())
         self.is_started = True
 
     async def stop(self) -> None:
@@ -143,6 +160,8 @@ def create(settings: RoutingSettings) -> FastAPI:
             await starting.stop()
             await process.stop()
 
-    routers = [directory.router, keys.router, agents.router, commands.router, tickets.router, attachments.router]
-    routers += [sessions_api.router, passwords.router, me.router]
-    return create_app("Kefu routing", routers, lifespan, NEEDS)
+    of_directory = [directory.router, calendars.router, keys.router, audit.router, whole.router]
+    of_people = [sessions_api.router, passwords.router, me.router]
+    of_work = [agents.router, check.router, queues.router, visitors.router]
+    of_tickets = [commands.router, joins.router, tickets.router, attachments.router]
+    return create_app("Kefu routing", [*of_directory, *of_people, *of_work, *of_tickets], lifespan, NEEDS)

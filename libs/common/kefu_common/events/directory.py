@@ -12,9 +12,11 @@ from zoneinfo import available_timezones
 from pydantic import (
     AfterValidator,
     AwareDatetime,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -55,6 +57,12 @@ def _known_zone(value: str) -> str:
 def _known_region(value: str) -> str:
     if value not in _REGIONS:
         raise ValueError("expected a country by two letters (ISO 3166) such as CN")
+    return value
+
+
+def _a_leader(value: object) -> object:
+    if not value:
+        raise ValueError("a group needs a leader: name one of its agents")
     return value
 
 
@@ -222,20 +230,23 @@ class Plan(DirectoryObject):
 class Group(DirectoryObject):
     """Agents who receive the same tickets. A leader is required (D-06)."""
 
+    model_config = ConfigDict(json_schema_extra={"required": ["id", "name", "leader", "agents"]})
+
     name: Name
-    leader: ObjectId
     agents: list[ObjectId] = Field(min_length=1, max_length=1000)
+    leader: Annotated[ObjectId, BeforeValidator(_a_leader)] = Field(default="", validate_default=True)
     categories: list[Word] = Field(default_factory=list, max_length=200)
     sources: list[Word] = Field(default_factory=list, max_length=200)
     """Sources served (D-08), or `*` for all; none ticked receives nothing."""
     tiers: list[Word] = Field(default_factory=list, max_length=200)
     """Tiers served (D-07), or `*` for all; none ticked receives nothing."""
 
-    @model_validator(mode="after")
-    def _leader_is_a_member(self) -> "Group":
-        if self.leader not in self.agents:
-            raise ValueError("leader: expected one of the group's agents")
-        return self
+    @field_validator("leader")
+    @classmethod
+    def _leader_is_a_member(cls, leader: str, info: ValidationInfo) -> str:
+        if leader not in info.data.get("agents", [leader]):
+            raise ValueError("expected one of the group's agents")
+        return leader
 
 
 class Capacity(Given):
@@ -371,6 +382,8 @@ class Calendar(DirectoryObject):
     country: Region | None = None
     """Whose public holidays a new calendar begins with; those of later years are added by `POST …/holidays`."""
     holidays: list[NamedDay] = Field(default_factory=list, max_length=2000)
+    open_on_holidays: bool = False
+    """Whether the weekly hours hold on public holidays too; the greetings of plans go by their names all the same."""
     make_up_days: list[MakeUpDay] = Field(default_factory=list, max_length=1000)
     closed: list[NamedDay] = Field(default_factory=list, max_length=1000)
 

@@ -6,22 +6,29 @@ outcomes name it. Nothing may be done after `expires_at`.
 
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from kefu_common.events.envelope import EventData
 from kefu_common.events.words import Channel
 
 
 class Instruction(EventData):
-    """What every instruction says."""
+    """What every instruction says. Only an invitation is about no ticket."""
 
-    ticket: UUID
-    contact: UUID
+    ticket: UUID | None = None
+    contact: UUID | None = None
     channel: Channel
     expires_at: AwareDatetime
 
 
-class CallRing(Instruction):
+class TicketInstruction(Instruction):
+    """One about a ticket."""
+
+    ticket: UUID
+    contact: UUID
+
+
+class CallRing(TicketInstruction):
     """Ring this agent for the call; it is answered by `call.answered`."""
 
     agent: str
@@ -30,7 +37,7 @@ class CallRing(Instruction):
     fence: int
 
 
-class CallCancel(Instruction):
+class CallCancel(TicketInstruction):
     """Stop ringing this agent: the offer is over."""
 
     agent: str
@@ -39,17 +46,17 @@ class CallCancel(Instruction):
     fence: int
 
 
-class CallPlay(Instruction):
+class CallPlay(TicketInstruction):
     """Say this text to the caller."""
 
     text: str
 
 
-class CallHangUp(Instruction):
+class CallHangUp(TicketInstruction):
     """End the call."""
 
 
-class ChatSay(Instruction):
+class ChatSay(TicketInstruction):
     """Show this text to the visitor; `staff` is the staff number of the agent, or `auto`."""
 
     text: str
@@ -57,20 +64,36 @@ class ChatSay(Instruction):
     message: UUID | None = None
 
 
-class ChatAssigned(Instruction):
+class ChatAssigned(TicketInstruction):
     """An agent has taken the chat."""
 
     staff: str
 
 
-class ChatRefused(Instruction):
+class ChatPosition(TicketInstruction):
+    """The visitor's place in the queue, 1 being the next, and how long it will take if that can be known."""
+
+    position: int = Field(ge=1)
+    estimated_wait_s: float | None = None
+
+
+class ChatInvite(Instruction):
+    """Ask the visitor who looks at a page whether they want to chat; a `chat.started` of the interaction says yes."""
+
+    text: str
+    invitation: UUID
+    agent: str | None = None
+    """The staff number of the agent who asks; none: a rule of the plan does."""
+
+
+class ChatRefused(TicketInstruction):
     """The chat is not taken; `text` tells the visitor what to do instead."""
 
     reason: str
     text: str | None = None
 
 
-class ChatClose(Instruction):
+class ChatClose(TicketInstruction):
     """The chat is over."""
 
 
@@ -81,6 +104,8 @@ OUTBOUND_MODELS: dict[str, type[Instruction]] = {
     "kefu.call.hang_up": CallHangUp,
     "kefu.chat.say": ChatSay,
     "kefu.chat.assigned": ChatAssigned,
+    "kefu.chat.position": ChatPosition,
+    "kefu.chat.invite": ChatInvite,
     "kefu.chat.refused": ChatRefused,
     "kefu.chat.close": ChatClose,
 }

@@ -46,8 +46,8 @@ class TicketMessageReceived(TicketData):
 class TicketQueued(TicketData):
     """The ticket waits for an agent of `group`."""
 
-    cause: Literal["new", "declined", "lapsed", "withdrawn", "transferred"]
-    """Why it waits (again)."""
+    cause: Literal["new", "declined", "lapsed", "withdrawn", "transferred", "overflow", "unattended", "split"]
+    """Why it waits (again); `overflow`: it has waited so long that more agents may take it, or it comes earlier."""
 
 
 class TicketOffered(TicketData):
@@ -120,6 +120,21 @@ class TicketTransferred(TicketData):
     to_agent: str | None = None
 
 
+class TicketWarned(TicketData):
+    """Somebody should look at the ticket; `unattended`: the client of the agent who has it in hand vanished."""
+
+    cause: Literal["unattended"]
+    agent: str | None = None
+
+
+class TicketUnmerged(TicketData):
+    """What had joined the ticket by mistake is a ticket of its own now."""
+
+    agent: str | None = None
+    other: UUID
+    """The new ticket."""
+
+
 class TicketResolved(TicketData):
     """`agent` ended the work."""
 
@@ -161,6 +176,8 @@ TICKET_MODELS: dict[str, type[TicketData]] = {
     "kefu.ticket.reply_failed": TicketReplyFailed,
     "kefu.ticket.noted": TicketNoted,
     "kefu.ticket.transferred": TicketTransferred,
+    "kefu.ticket.warned": TicketWarned,
+    "kefu.ticket.unmerged": TicketUnmerged,
     "kefu.ticket.resolved": TicketResolved,
     "kefu.ticket.rated": TicketRated,
     "kefu.ticket.abandoned": TicketAbandoned,

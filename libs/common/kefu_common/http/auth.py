@@ -85,8 +85,8 @@ class Principal:
     rate_per_s: int | None = None
     proof: Proof | None = None
     """Of a signed request: nothing may be done before it is checked against the body."""
-    role_lacks: frozenset[str] = frozenset()
-    """What the key would permit, and the role of the agent for whom the request acts does not."""
+    permitted: frozenset[str] = frozenset()
+    """What the roles of the agent for whom the request acts permit, whatever the key does."""
     session: UUID | None = None
     """Of a person with a token."""
 
@@ -98,9 +98,15 @@ class Principal:
         """Raises `Forbidden` unless the key has the scope, and the role of an agent who acts the permission."""
         if scope in self.scopes:
             return
-        if self.session is not None or scope in self.role_lacks:
-            raise Forbidden(f"no role of {self.agent} has the permission {scope}", permission=scope)
+        if self.agent is not None:
+            self.need_role(scope)
         raise Forbidden(f"the key lacks the scope {scope}")
+
+    def need_role(self, permission: str) -> None:
+        """Raises `Forbidden` unless a role of the agent for whom the request acts permits it."""
+        agent = self.need_agent()
+        if permission not in self.permitted:
+            raise Forbidden(f"no role of {agent} has the permission {permission}", permission=permission)
 
     def need_site(self, site: str) -> None:
         """Raises `Forbidden` unless the key covers the site."""
@@ -188,7 +194,7 @@ class Authenticator:
             raise Unauthorized("the session has ended: sign in again", headers=_BEARER)
         if headers.get(b"kefu-agent", claims.agent.encode()) != claims.agent.encode():
             raise Forbidden("Kefu-Agent: whoever has signed in acts for nobody else")
-        return Principal(account, "", permitted, agent=claims.agent, session=claims.session)
+        return Principal(account, "", permitted, agent=claims.agent, session=claims.session, permitted=permitted)
 
     async def _signer(self, signed: signing.Signed, request: Request, headers: dict[bytes, bytes]) -> Principal:
         now = datetime.now(UTC)
@@ -234,7 +240,7 @@ class Authenticator:
             agent,
             rate_per_s=key.rate_per_s,
             proof=proof,
-            role_lacks=scopes - permitted,
+            permitted=permitted,
         )
 
 
@@ -266,10 +272,12 @@ def _enforce(request: Request, who: Principal) -> None:
         return
     if need.of_operator:
         who.need_operator()
-    if need.permission is not None:
-        who.need(need.permission)
     if need.of_agent:
         who.need_agent()
+        if need.permission is not None:
+            who.need_role(need.permission)
+    elif need.permission is not None:
+        who.need(need.permission)
 
 
 async def _small_body(request: Request) -> bytes:

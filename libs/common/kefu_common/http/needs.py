@@ -16,7 +16,7 @@ class Need:
     is_public: bool = False
     """Nobody asks who it is."""
     of_agent: bool = False
-    """Only for whom acts as an agent, on what is that agent's own."""
+    """Only for whom acts as an agent. The permission is then the role's alone: of the key it takes `act-as`."""
     of_operator: bool = False
     or_operator: bool = False
 
@@ -30,6 +30,12 @@ KNOWN: Final = Need()
 """Any key or person; what else it takes depends on the body, and the route itself sees to it."""
 OWN: Final = Need(of_agent=True)
 OPERATOR: Final = Need(of_operator=True)
+
+
+def work(word: str) -> Need:
+    """A need of a command of an agent's, which the agent's role must permit. Raises `KeyError` for another word."""
+    PERMISSIONS[word]
+    return Need(word, of_agent=True)
 
 
 def permission(word: str, *, or_operator: bool = False) -> Need:

@@ -48,6 +48,7 @@ class RecordTooLarge(Exception):
     def __init__(self, size: int, at_most: int) -> None:
         super().__init__(f"{size} bytes, at most {at_most}")
         self.size = size
+        self.at_most = at_most
 
 
 class NotConfirmed(Exception):

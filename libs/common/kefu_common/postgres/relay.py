@@ -125,7 +125,7 @@ class Relay:
                 more = await self._publish_some()
                 self.problem = None
                 # Who writes into a shard that another relay holds cannot wake it.
-                wait_s = self._look_s if len(self._fences) == SHARDS else self._look_s / 10
+                wait_s = self._look_s if len(self._fences) == SHARDS else self._look_s / 25
             except (NotConfirmed, asyncpg.PostgresError, *PASSING) as error:
                 if not (isinstance(error, NotConfirmed) or passes(error)):
                     raise

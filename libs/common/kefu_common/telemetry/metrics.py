@@ -33,6 +33,9 @@ OUTBOX_AGE = Gauge("kefu_outbox_oldest_seconds", "Age of the oldest outbox row n
 OFFERS = Counter("kefu_offers_total", "Offers by how they ended or began", ["event"])
 QUEUE_LENGTH = Gauge("kefu_queue_length", "Tickets that wait", ["account", "group"])
 QUEUE_OLDEST = Gauge("kefu_queue_oldest_seconds", "The longest wait in the queue", ["account", "group"])
+CALENDARS_INCOMPLETE = Gauge(
+    "kefu_calendars_incomplete", "Calendars that lack the public holidays, or make-up days, of the year to come"
+)
 SENDS = Counter("kefu_sends_total", "Messages handed to a provider, by result", ["provider", "result"])
 POSSIBLE_DUPLICATES = Counter(
     "kefu_possible_duplicates_total", "Sends repeated though the provider may have accepted before", ["provider"]

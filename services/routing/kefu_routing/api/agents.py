@@ -1,9 +1,10 @@
 """Agents at work: signing in, presence, their offers; and whether a site can be reached."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 from starlette.responses import Response
 
 from kefu_common.events.agents import AgentPresenceChanged, AgentSignedIn, AgentSignedOut
@@ -27,12 +28,12 @@ from kefu_routing.api.context import (
     run,
     trace_of,
 )
-from kefu_routing.domain import admission
+from kefu_routing.domain import presence
 from kefu_routing.domain.model import AccountDirectory
 from kefu_routing.domain.work import Work
-from kefu_routing.handlers.presence import take_offers_back
+from kefu_routing.handlers.presence import return_to, take_offers_back
 from kefu_routing.store import directory as directory_store
-from kefu_routing.store import queues, seats
+from kefu_routing.store import seats
 from kefu_routing.store import work as store
 
 router = APIRouter(prefix="/v1", tags=["agents"])
@@ -46,10 +47,20 @@ class SignIn(Given):
 
 
 class SetPresence(Given):
-    """What the agent does from now on."""
+    """What the agent does from now on, or next: when what is in hand has ended."""
 
     state: PresenceState
     reason: Annotated[str, StringConstraints(max_length=200, pattern=NO_NUL)] | None = None
+    next: bool = False
+    """After what is in hand; until then nothing new comes."""
+    for_s: Annotated[int, Field(ge=1, le=3600)] | None = None
+    """After-call work ends by itself after so many seconds; unset: when the agent says so."""
+
+    @model_validator(mode="after")
+    def _only_after_call_is_timed(self) -> "SetPresence":
+        if self.for_s is not None and (self.state is not PresenceState.AFTER_CALL or self.next):
+            raise ValueError("for_s: expected only with the state after_call, from now on")
+        return self
 
 
 @router.post("/agents/{id}/sign-in", responses=_ERRORS)
@@ -69,10 +80,11 @@ async def sign_in(id: str, request: Request, who: Who, service: Service) -> Resp
         licensed = directory.account.licensed_seats
         if state is None and len(holders) >= licensed:
             raise problems.Conflict(f"all {licensed} licensed seats are taken", licensed=licensed, holders=holders)
-        await seats.set_state(tx, who.account, id, PresenceState.AVAILABLE, None, body.lease_s)
+        await seats.sign_in(tx, who.account, id, body.lease_s)
         work = Work({who.account: directory}, new_id)
         event = AgentSignedIn if state is None else AgentPresenceChanged
         work.agent_did(who.account, id, event, now(), trace_of(request), state=PresenceState.AVAILABLE)
+        await return_to(tx, work, (who.account, id))
         await store.save(tx, work)
         return Answer(await _presence(tx, who.account, id), groups=_groups_of(directory, id))
 
@@ -88,7 +100,7 @@ async def sign_out(id: str, request: Request, who: Who, service: Service) -> Res
         await directory_store.lock_account(tx, who.account)
         directory = await _of_agent(tx, service, who, id)
         before = await seats.lock(tx, [(who.account, id)])
-        await seats.set_state(tx, who.account, id, None, None, None)
+        await seats.sign_out(tx, who.account, id)
         work = Work({who.account: directory}, new_id)
         await take_offers_back(tx, work, [(who.account, id)], now())
         if before[who.account, id].state is not None:
@@ -106,7 +118,8 @@ async def heartbeat(id: str, request: Request, who: Who, service: Service) -> Re
 
     async def command(tx: Connection) -> Answer:
         await _of_agent(tx, service, who, id)
-        if not await seats.renew_lease(tx, who.account, id):
+        state, _reason = await seats.renew_lease(tx, who.account, id)
+        if state is None:
             raise problems.Conflict(f"the agent {id} is not signed in", possible=["sign-in"])
         return Answer(await _presence(tx, who.account, id))
 
@@ -115,22 +128,30 @@ async def heartbeat(id: str, request: Request, who: Who, service: Service) -> Re
 
 @router.put("/agents/{id}/presence", responses=_ERRORS)
 async def set_presence(id: str, request: Request, who: Who, service: Service) -> Response:
-    """Change what the agent does. Whoever goes away gives back what is offered."""
+    """Change what the agent does, now or after what is in hand. Who takes nothing new gives back what is offered."""
     body = await body_of(request, SetPresence)
 
     async def command(tx: Connection) -> Answer:
         directory = await _of_agent(tx, service, who, id)
-        before = (await seats.lock(tx, [(who.account, id)]))[who.account, id]
-        if before.state is None:
+        key = (who.account, id)
+        await seats.renew_lease(tx, *key)
+        seat = (await seats.lock(tx, [key]))[key]
+        if seat.state is None:
             raise problems.Conflict(f"the agent {id} is not signed in", possible=["sign-in"])
-        await seats.set_state(tx, who.account, id, body.state, body.reason, None)
         work = Work({who.account: directory}, new_id)
-        if body.state is not PresenceState.AVAILABLE:
-            await take_offers_back(tx, work, [(who.account, id)], now())
-        if body.state is not before.state:
-            work.agent_did(who.account, id, AgentPresenceChanged, now(), trace_of(request), state=body.state)
+        if body.next and (await seats.in_hand(tx, [key]))[key] > 0:
+            presence.plan_next(seat, body.state, body.reason)
+        else:
+            until = now() + timedelta(seconds=body.for_s) if body.for_s is not None else None
+            if presence.set_state(seat, body.state, body.reason, now(), until):
+                work.agent_did(*key, AgentPresenceChanged, now(), trace_of(request), state=body.state)
+        if seat.state is PresenceState.AVAILABLE and seat.next_state is None:
+            await return_to(tx, work, key)
+        else:
+            await take_offers_back(tx, work, [key], now())
+        await seats.save(tx, [seat])
         await store.save(tx, work)
-        return Answer(await _presence(tx, who.account, id), groups=_groups_of(directory, id) | work.groups_to_assign)
+        return Answer(await _presence(tx, *key), groups=_groups_of(directory, id) | work.groups_to_assign)
 
     return await run(request, who, service, body, command)
 
@@ -147,43 +168,6 @@ async def open_offers(id: str, page: Annotated[Page, Query()], who: Who, service
     return respond(Answer(page.of([dict(r) for r in rows], lambda offer: offer["id"])))
 
 
-@router.get("/sites/{id}/availability", responses=_ERRORS)
-async def availability(id: str, who: Who, service: Service) -> Response:
-    """Whether the site is open and somebody is there (O-01), what to say if not (O-05), and how long one waits."""
-    who.need_site(id)
-    at = now()
-    async with service.db.transaction() as tx:
-        directory = await directory_of(tx, service, who)
-        if id not in directory.sites:
-            raise problems.NotFound(f"there is no site {id}")
-        plan = directory.plans.get(id)
-        groups = [directory.groups[g] for g in plan.groups if g in directory.groups] if plan else []
-        agents = sorted({a for g in groups for a in g.agents})
-        is_open = admission.opens_at(directory, id, at) <= at
-        online = is_open and await seats.available(tx, who.account, agents) > 0
-        queue = await queues.of_site(tx, who.account, id, [g.id for g in groups])
-    text = plan.texts.offline if plan and not online else None
-    wait_s = 0.0 if online and queue["waiting"] == 0 else queue["wait_s"]
-    shown = {"open": is_open, "online": online, "text": text, "queue": queue["waiting"], "estimated_wait_s": wait_s}
-    return respond(Answer(shown))
-
-
-@router.get("/queues", responses=_ERRORS)
-async def list_queues(page: Annotated[Page, Query()], who: Who, service: Service) -> Response:
-    """Per group, by id: how many tickets wait that could be offered now, and how long the oldest has waited."""
-    who.need("tickets:read")
-    at = now()
-    rows = {r["group"]: r for r in await queues.lengths(service.db.pool, who.account, at)}
-    async with service.db.transaction() as tx:
-        directory = await directory_of(tx, service, who)
-    items = []
-    for group in sorted(g for g in directory.groups if g > (page.after() or "")):
-        row = rows.get(group)
-        oldest_s = round(max(0.0, (at - row["oldest"]).total_seconds()), 3) if row else 0.0
-        items.append({"group": group, "waiting": row["waiting"] if row else 0, "oldest_wait_s": oldest_s})
-    return respond(Answer(page.of(items, lambda queue: queue["group"])))
-
-
 async def _of_agent(tx: Connection, service: Service, who: Principal, id: str) -> AccountDirectory:
     """The account's directory, once it is sure that the caller may speak for the agent."""
     directory = await directory_of(tx, service, who)
@@ -191,16 +175,18 @@ async def _of_agent(tx: Connection, service: Service, who: Principal, id: str) -
         raise problems.NotFound(f"there is no agent {id}")
     acting = acting_agent(who, directory)
     leads = {g.leader for g in directory.groups.values() if id in g.agents}
-    is_over = acting in leads or "administrator" in directory.agents[acting].roles
-    if acting != id and not is_over:
-        raise problems.Forbidden(f"{acting} may not act for {id}: only {id}, a leader or an administrator may")
+    if acting != id and acting not in leads and "agents:lead" not in who.permitted:
+        raise problems.Forbidden(f"{acting} may not act for {id}: only {id}, a leader of theirs or agents:lead may")
     return directory
+
+
+_PRESENCE = ("agent", "state", "reason", "since", "next_state", "next_reason", "until", "lease_until")
 
 
 async def _presence(tx: Connection, account: str, agent: str) -> dict[str, object]:
     row = await seats.shown(tx, account, agent)
-    return dict(row) if row else {"agent": agent, "state": None, "reason": None, "since": None, "lease_until": None}
+    return dict(row) if row else dict.fromkeys(_PRESENCE) | {"agent": agent}
 
 
 def _groups_of(directory: AccountDirectory, agent: str) -> frozenset[tuple[str, str]]:
-    return frozenset((directory.account.id, g.id) for g in directory.groups.values() if agent in g.agents)
+    return frozenset((directory.account.id, group) for group in directory.groups_of.get(agent, ()))

@@ -16,9 +16,11 @@ from kefu_common.given import Given
 from kefu_common.http import problems
 from kefu_common.http.auth import Principal, principal
 from kefu_common.http.observed import traceparent
+from kefu_common.kafka.producer import RecordTooLarge
 from kefu_common.objects import Objects
 from kefu_common.postgres.database import Connection, Database, TryAgain
 from kefu_common.sealing import Sealer
+from kefu_routing.domain.changes import By
 from kefu_routing.domain.model import AccountDirectory
 from kefu_routing.store.directory import DirectoryCache
 
@@ -74,7 +76,7 @@ async def body_of(request: Request, model: type[M], **known: str) -> M:
         UnsupportedMediaType, PayloadTooLarge, BadRequest, Invalid.
     """
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    raw = await _read(request)
+    raw = await read_body(request, MAX_BODY)
     if raw and kind != "application/json":
         raise problems.UnsupportedMediaType("send application/json")
     try:
@@ -106,13 +108,14 @@ def _raise(error: ValidationError) -> NoReturn:
     raise problems.Invalid(problems.field_errors(errors)) from None
 
 
-async def _read(request: Request) -> bytes:
+async def read_body(request: Request, at_most: int) -> bytes:
+    """The whole body. Raises `PayloadTooLarge` for more bytes than that."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > MAX_BODY:
-            raise problems.PayloadTooLarge(f"at most {MAX_BODY} bytes")
+        if size > at_most:
+            raise problems.PayloadTooLarge(f"at most {at_most} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -139,6 +142,8 @@ async def run(request: Request, who: Principal, service: Routing, body: BaseMode
             return response
         except (TryAgain, asyncpg.DeadlockDetectedError):
             continue
+        except RecordTooLarge as error:
+            raise problems.PayloadTooLarge(f"at most {error.at_most} bytes of one object, as it is kept") from None
     raise problems.Unavailable("others keep changing this; try the same again")
 
 
@@ -228,3 +233,8 @@ def now() -> datetime:
 def trace_of(request: Request) -> str | None:
     """The trace context of what this request causes."""
     return traceparent(request.scope)
+
+
+def by(request: Request, who: Principal) -> By:
+    """Who makes a change of the directory."""
+    return By(who.key, who.agent, trace_of(request))

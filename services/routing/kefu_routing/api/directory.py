@@ -1,5 +1,6 @@
-"""The directory over HTTP: accounts, sites, plans, groups, agents, calendars and mail addresses."""
+"""The directory over HTTP: accounts, and the objects that are alike. Calendars and keys have modules of their own."""
 
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -11,11 +12,14 @@ from kefu_common.events.directory import (
     Agent,
     ApiKey,
     Calendar,
+    Category,
+    Department,
     DirectoryObject,
     Group,
     Kind,
     MailAddress,
     Plan,
+    Role,
     Site,
 )
 from kefu_common.http import problems
@@ -29,18 +33,23 @@ from kefu_routing.api.context import (
     Service,
     Who,
     body_of,
+    by,
     directory_of,
     expected_version,
     respond,
     run,
-    trace_of,
 )
 from kefu_routing.domain import references
+from kefu_routing.domain.model import AccountDirectory
 from kefu_routing.store import directory as store
 from kefu_routing.store import people, queues, seats, secrets
 
 router = APIRouter(prefix="/v1", tags=["directory"])
-_ERRORS = problems.declared(400, 401, 403, 404, 409, 412, 413, 415, 422, 503)
+ERRORS = problems.declared(400, 401, 403, 404, 409, 412, 413, 415, 422, 503)
+Show = Callable[[dict[str, Any]], dict[str, Any]]
+"""An object as callers see it."""
+Complete = Callable[[DirectoryObject, AccountDirectory], DirectoryObject]
+"""What a new object gets that it does not name."""
 
 
 def documented_body(model: type[BaseModel]) -> dict[str, Any]:
@@ -48,7 +57,7 @@ def documented_body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("/accounts", status_code=201, responses=_ERRORS, openapi_extra=documented_body(Account))
+@router.post("/accounts", status_code=201, responses=ERRORS, openapi_extra=documented_body(Account))
 async def create_account(request: Request, who: Who, service: Service) -> Response:
     """Make an account (operator's key). Its admin key is shown once, here."""
     who.need_operator()
@@ -58,9 +67,9 @@ async def create_account(request: Request, who: Who, service: Service) -> Respon
 
     async def command(tx: Connection) -> Answer:
         try:
-            await store.add_account(tx, body, trace_of(request))
-            await store.add(tx, body.id, "key", admin, trace_of(request))
-            await secrets.make(tx, service.sealer, body.id, trace_of(request))
+            await store.add_account(tx, body, by(request, who))
+            await store.add(tx, body.id, "key", admin, by(request, who))
+            await secrets.make(tx, service.sealer, body.id, by(request, who))
         except store.Exists:
             raise problems.Conflict(f"the account {body.id} exists") from None
         return Answer({**body.model_dump(mode="json"), "keys": {"admin": secret}}, 201, "1")
@@ -68,7 +77,7 @@ async def create_account(request: Request, who: Who, service: Service) -> Respon
     return await run_once(service, command)
 
 
-@router.get("/accounts", responses=_ERRORS)
+@router.get("/accounts", responses=ERRORS)
 async def list_accounts(page: Annotated[Page, Query()], who: Who, service: Service) -> Response:
     """All accounts, newest first (operator's key)."""
     who.need_operator()
@@ -76,14 +85,14 @@ async def list_accounts(page: Annotated[Page, Query()], who: Who, service: Servi
     return respond(Answer(page.of(rows, lambda row: row["number"], lambda row: row["body"])))
 
 
-@router.get("/accounts/{id}", responses=_ERRORS)
+@router.get("/accounts/{id}", responses=ERRORS)
 async def read_account(id: str, who: Who, service: Service) -> Response:
     """An account: one's own, or any with the operator's key."""
     account = _account_for(who, id)
-    return await _read(service, account, "account", id)
+    return await _read(service, account, "account", id, shown.directory_object)
 
 
-@router.put("/accounts/{id}", responses=_ERRORS, openapi_extra=documented_body(Account))
+@router.put("/accounts/{id}", responses=ERRORS, openapi_extra=documented_body(Account))
 async def change_account(id: str, request: Request, who: Who, service: Service) -> Response:
     """Change an account (operator's key): its licence above all."""
     who.need_operator()
@@ -110,43 +119,52 @@ def _account_for(who: Who, id: str) -> str:
     return id
 
 
-def add_reading(router: APIRouter, path: str, kind: Kind) -> None:
+def add_reading(router: APIRouter, path: str, kind: Kind, show: Show = shown.directory_object) -> None:
     """The routes by which objects of a kind are listed, read and deleted."""
     tags: list[Any] = [path]
 
-    @router.get(f"/{path}", responses=_ERRORS, name=f"list_{path}", tags=tags)
+    @router.get(f"/{path}", responses=ERRORS, name=f"list_{path}", tags=tags)
     async def list_objects(page: Annotated[Page, Query()], who: Who, service: Service) -> Response:
         who.need("directory:read")
         rows = await store.page(service.db.pool, who.account, kind, page.after_number(), page.limit + 1)
-        return respond(
-            Answer(page.of(rows, lambda row: row["number"], lambda row: shown.directory_object(row["body"])))
-        )
+        return respond(Answer(page.of(rows, lambda row: row["number"], lambda row: show(row["body"]))))
 
-    @router.get(f"/{path}/{{id}}", responses=_ERRORS, name=f"read_{kind}", tags=tags)
+    @router.get(f"/{path}/{{id}}", responses=ERRORS, name=f"read_{kind}", tags=tags)
     async def read_object(id: str, who: Who, service: Service) -> Response:
         who.need("directory:read")
-        return await _read(service, who.account, kind, id)
+        return await _read(service, who.account, kind, id, show)
 
-    @router.delete(f"/{path}/{{id}}", status_code=204, responses=_ERRORS, name=f"delete_{kind}", tags=tags)
+    @router.delete(f"/{path}/{{id}}", status_code=204, responses=ERRORS, name=f"delete_{kind}", tags=tags)
     async def delete_object(id: str, request: Request, who: Who, service: Service) -> Response:
         who.need("directory:write")
         return await _delete(request, who, service, kind, id)
 
 
-def _add_resource(path: str, kind: Kind, model: type[DirectoryObject]) -> None:
+def _as_given(body: DirectoryObject, _directory: AccountDirectory) -> DirectoryObject:
+    return body
+
+
+def add_resource(
+    router: APIRouter,
+    path: str,
+    kind: Kind,
+    model: type[DirectoryObject],
+    show: Show = shown.directory_object,
+    complete: Complete = _as_given,
+) -> None:
     """The five routes that most kinds of objects have."""
-    add_reading(router, path, kind)
+    add_reading(router, path, kind, show)
     tags: list[Any] = [path]
     documented = documented_body(model)
 
     @router.post(
-        f"/{path}", status_code=201, responses=_ERRORS, name=f"create_{kind}", tags=tags, openapi_extra=documented
+        f"/{path}", status_code=201, responses=ERRORS, name=f"create_{kind}", tags=tags, openapi_extra=documented
     )
     async def create_object(request: Request, who: Who, service: Service) -> Response:
         who.need("directory:write")
-        return await _create(request, who, service, kind, await body_of(request, model))
+        return await _create(request, who, service, kind, await body_of(request, model), complete)
 
-    @router.put(f"/{path}/{{id}}", responses=_ERRORS, name=f"change_{kind}", tags=tags, openapi_extra=documented)
+    @router.put(f"/{path}/{{id}}", responses=ERRORS, name=f"change_{kind}", tags=tags, openapi_extra=documented)
     async def change_object(id: str, request: Request, who: Who, service: Service) -> Response:
         who.need("directory:write")
         body = await body_of(request, model, id=id)
@@ -161,27 +179,31 @@ async def need_object(tx: Connection, account: str, kind: Kind, id: str) -> dict
     return found[0]
 
 
-async def _read(service: Service, account: str, kind: Kind, id: str) -> Response:
+async def _read(service: Service, account: str, kind: Kind, id: str, show: Show) -> Response:
     found = await store.get(service.db.pool, account, kind, id)
     if found is None:
         raise problems.NotFound(f"there is no {kind} {id}")
-    return respond(Answer(shown.directory_object(found[0]), etag=str(found[1])))
+    return respond(Answer(show(found[0]), etag=str(found[1])))
 
 
-async def _create(request: Request, who: Who, service: Service, kind: Kind, body: DirectoryObject) -> Response:
+async def _create(
+    request: Request, who: Who, service: Service, kind: Kind, given: DirectoryObject, complete: Complete
+) -> Response:
     async def command(tx: Connection) -> Answer:
         await store.lock_account(tx, who.account)
-        await _need_whole(tx, service, who, body)
+        directory = await directory_of(tx, service, who)
+        body = complete(given, directory)
+        _need_whole(directory, body)
         try:
-            version = await store.add(tx, who.account, kind, body, trace_of(request))
+            version = await store.add(tx, who.account, kind, body, by(request, who))
         except store.Exists:
             raise problems.Conflict(f"the {kind} {body.id} exists") from None
         except store.AddressTaken:
             raise problems.Conflict("address: it is another site's already") from None
-        groups = await _follow_up(tx, who.account, body)
+        groups = await follow_up(tx, who.account, [body])
         return Answer(body.model_dump(mode="json"), 201, str(version), groups)
 
-    return await run(request, who, service, body, command)
+    return await run(request, who, service, given, command)
 
 
 async def _change(
@@ -194,17 +216,20 @@ async def _change(
             raise problems.NotFound(f"there is no {kind} {body.id}") from None
         await need_object(tx, account, kind, body.id)
         if kind != "account":
-            await _need_whole(tx, service, who, body)
-        version = await put_object(tx, request, account, kind, body)
-        groups = await _follow_up(tx, account, body)
+            _need_whole(await directory_of(tx, service, who), body)
+        version = await put_object(tx, request, who, account, kind, body)
+        groups = await follow_up(tx, account, [body])
         return Answer(body.model_dump(mode="json"), etag=str(version), groups=groups)
 
     return await run(request, who, service, body, command)
 
 
-async def put_object(tx: Connection, request: Request, account: str, kind: Kind, body: DirectoryObject) -> int:
+async def put_object(
+    tx: Connection, request: Request, who: Who, account: str, kind: Kind, body: DirectoryObject
+) -> int:
+    """Change an object. Raises `PreconditionFailed` or `Conflict`."""
     try:
-        return await store.put(tx, account, kind, body, expected_version(request), trace_of(request))
+        return await store.put(tx, account, kind, body, expected_version(request), by(request, who))
     except store.VersionChanged:
         raise problems.PreconditionFailed(f"somebody else changed the {kind} {body.id}; read it again") from None
     except store.AddressTaken:
@@ -216,14 +241,15 @@ async def _delete(request: Request, who: Who, service: Service, kind: Kind, id: 
         await store.lock_account(tx, who.account)
         directory = await directory_of(tx, service, who)
         users = references.users_of(kind, id, directory)
+        if kind == "site":
+            users += [f"key/{key}" for key, _ in await store.keys_of_sites(tx, who.account, [id])]
         if users:
             raise problems.Conflict(f"the {kind} {id} is still used", used_by=users)
-        if kind == "agent" and id in await seats.signed_in(tx, who.account):
-            raise problems.Conflict(f"the agent {id} is signed in")
-        if kind in ("agent", "group") and await queues.is_used(tx, who.account, **{kind: id}):
-            raise problems.Conflict(f"the {kind} {id} still has open tickets")
+        busy = await busy_with(tx, who.account, {(kind, id)})
+        if busy:
+            raise problems.Conflict(busy[kind, id])
         try:
-            await store.delete(tx, who.account, kind, id, expected_version(request), trace_of(request))
+            await store.delete(tx, who.account, kind, id, expected_version(request), by(request, who))
         except store.Missing:
             raise problems.NotFound(f"there is no {kind} {id}") from None
         except store.VersionChanged:
@@ -235,26 +261,45 @@ async def _delete(request: Request, who: Who, service: Service, kind: Kind, id: 
     return await run(request, who, service, None, command)
 
 
-async def _need_whole(tx: Connection, service: Service, who: Who, body: DirectoryObject) -> None:
-    faults = references.faults(body, await directory_of(tx, service, who))
+async def busy_with(tx: Connection, account: str, objects: Collection[tuple[Kind, str]]) -> dict[tuple[Kind, str], str]:
+    """Why some of these objects of a locked account cannot go yet, though nothing in the directory names them."""
+    agents = {id for kind, id in objects if kind == "agent"}
+    groups = {id for kind, id in objects if kind == "group"}
+    if not agents and not groups:
+        return {}
+    found: dict[tuple[Kind, str], str] = {}
+    busy_groups, busy_agents = await queues.used(tx, account, groups, agents)
+    for group in busy_groups:
+        found["group", group] = f"the group {group} still has open tickets"
+    for agent in busy_agents:
+        found["agent", agent] = f"the agent {agent} still has open tickets"
+    for agent in agents.intersection(await seats.signed_in(tx, account)):
+        found["agent", agent] = f"the agent {agent} is signed in"
+    return found
+
+
+def _need_whole(directory: AccountDirectory, body: DirectoryObject) -> None:
+    faults = references.faults(body, directory)
     if faults:
         raise problems.Invalid(faults)
 
 
-async def _follow_up(tx: Connection, account: str, body: DirectoryObject) -> frozenset[tuple[str, str]]:
-    """What a changed object means for tickets that wait; returns the groups to look at again."""
-    match body:
-        case Agent():
-            await seats.make_room(tx, account, body.id)
-        case Site() | Calendar():
-            await queues.look_again(tx, account)
+async def follow_up(tx: Connection, account: str, changed: Sequence[DirectoryObject]) -> frozenset[tuple[str, str]]:
+    """What changed objects mean for tickets that wait; returns the groups to look at again."""
+    agents = [body.id for body in changed if isinstance(body, Agent)]
+    if agents:
+        await seats.make_room(tx, account, agents)
+    if any(isinstance(body, Site | Calendar) for body in changed):
+        await queues.look_again(tx, account)
     directory = await store.read_fresh(tx, account)
     return frozenset((account, group) for group in directory.groups)
 
 
-_add_resource("sites", "site", Site)
-_add_resource("plans", "plan", Plan)
-_add_resource("groups", "group", Group)
-_add_resource("agents", "agent", Agent)
-_add_resource("calendars", "calendar", Calendar)
-_add_resource("addresses", "address", MailAddress)
+add_resource(router, "sites", "site", Site)
+add_resource(router, "plans", "plan", Plan)
+add_resource(router, "groups", "group", Group)
+add_resource(router, "agents", "agent", Agent)
+add_resource(router, "roles", "role", Role)
+add_resource(router, "departments", "department", Department)
+add_resource(router, "categories", "category", Category)
+add_resource(router, "addresses", "address", MailAddress)

@@ -15,7 +15,7 @@ from kefu_common.http import problems
 from kefu_common.http.auth import SCOPES, hash_key, new_key
 from kefu_common.postgres.database import Connection
 from kefu_routing.api import shown
-from kefu_routing.api.context import Answer, Service, Who, body_of, directory_of, now, run, trace_of
+from kefu_routing.api.context import Answer, Service, Who, body_of, by, directory_of, now, run
 from kefu_routing.api.directory import add_reading, documented_body, need_object, put_object, run_once
 from kefu_routing.store import directory as store
 
@@ -93,7 +93,7 @@ async def create_key(request: Request, who: Who, service: Service) -> Response:
         await store.lock_account(tx, who.account)
         await _need_sites(tx, service, who, wanted)
         try:
-            version = await store.add(tx, who.account, "key", body, trace_of(request))
+            version = await store.add(tx, who.account, "key", body, by(request, who))
         except store.Exists:
             raise problems.Conflict(f"the key {body.id} exists") from None
         return Answer(_once_shown(body, made), 201, str(version))
@@ -117,7 +117,7 @@ async def change_key(id: str, request: Request, who: Who, service: Service) -> R
         if known.former is not None and wanted.former_valid_until is not None:
             changes["former"] = known.former.model_copy(update={"until": wanted.former_valid_until})
         body = known.model_copy(update=changes)
-        version = await put_object(tx, request, who.account, "key", body)
+        version = await put_object(tx, request, who, who.account, "key", body)
         return Answer(shown.directory_object(body.model_dump(mode="json")), etag=str(version))
 
     return await run(request, who, service, wanted, command)
@@ -136,7 +136,7 @@ async def rotate_key(id: str, request: Request, who: Who, service: Service) -> R
         until = now() + timedelta(seconds=wanted.old_valid_s)
         former = FormerSecret(hash=known.hash, sealed=known.sealed, until=until)
         body = known.model_copy(update={"hash": made.hash, "sealed": made.sealed, "former": former})
-        version = await put_object(tx, request, who.account, "key", body)
+        version = await put_object(tx, request, who, who.account, "key", body)
         return Answer(_once_shown(body, made), 201, str(version))
 
     return await run_once(service, command)

@@ -90,7 +90,7 @@ async def change_me(request: Request, who: Who, service: Service) -> Response:
             if other not in (None, agent):
                 raise problems.Invalid([("email", "another agent has this address")])
         changed = known.model_copy(update=body.model_dump())
-        await put_object(tx, request, who.account, "agent", changed)
+        await put_object(tx, request, who, who.account, "agent", changed)
         return await _me(tx, agent, await directory_store.read_fresh(tx, who.account))
 
     return await run(request, who, service, body, command)
@@ -111,7 +111,7 @@ async def change_password(request: Request, who: Who, service: Service, people: 
 
 @router.post("/second-factor", status_code=201, responses=_ERRORS, openapi_extra=documented_body(ByPassword))
 async def enrol(request: Request, who: Who, service: Service, people: People) -> Response:
-    """Begin a second factor (TOTP, RFC 6238): the secret for the agent's device, shown once. In force once confirmed."""
+    """Begin a second factor (TOTP, RFC 6238): the secret for the device, shown once. In force once confirmed."""
     need_sealing(service)
     body = await body_of(request, ByPassword)
     agent = await _need_password(who.account, who.need_agent(), service, people, "password", body.password)

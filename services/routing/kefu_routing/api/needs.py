@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from kefu_common.http.needs import KNOWN, OPERATOR, OWN, PUBLIC, Need, Needs, permission
+from kefu_common.http.needs import KNOWN, OPERATOR, OWN, PUBLIC, Need, Needs, permission, work
 
 _READ_TICKETS: Final = permission("tickets:read")
-_WORK: Final = permission("tickets:write")
+_WORK: Final = work("tickets:write")
 _READ_DIRECTORY: Final = permission("directory:read")
 _WRITE_DIRECTORY: Final = permission("directory:write")
 _TICKET: Final = "/v1/tickets/{id}"
@@ -13,9 +13,20 @@ _MESSAGES: Final = f"{_TICKET}/messages"
 _AGENT: Final = "/v1/agents/{id}"
 _FACTOR: Final = "/v1/me/second-factor"
 
-_RESOURCES: Final = ("sites", "plans", "groups", "agents", "calendars", "addresses", "keys")
+_RESOURCES: Final = (
+    "sites",
+    "plans",
+    "groups",
+    "agents",
+    "roles",
+    "departments",
+    "calendars",
+    "categories",
+    "addresses",
+    "keys",
+)
 """Each has the five routes that most objects of the directory have."""
-_COMMANDS: Final = ("claim", "reply", "note", "transfer", "resolve")
+_COMMANDS: Final = ("claim", "reply", "note", "transfer", "resolve", "unmerge")
 
 
 def _five_routes(resource: str) -> dict[tuple[str, str], Need]:
@@ -32,6 +43,14 @@ NEEDS: Final[Needs] = {
     ("PUT", "/v1/accounts/{id}"): OPERATOR,
     **{route: need for resource in _RESOURCES for route, need in _five_routes(resource).items()},
     ("POST", "/v1/keys/{id}/rotate"): _WRITE_DIRECTORY,
+    ("POST", "/v1/calendars/{id}/holidays"): _WRITE_DIRECTORY,
+    ("GET", "/v1/calendars/{id}/hours"): _READ_DIRECTORY,
+    ("GET", "/v1/directory"): _READ_DIRECTORY,
+    ("PUT", "/v1/directory"): _WRITE_DIRECTORY,
+    ("GET", "/v1/audit"): permission("audit:read"),
+    ("GET", f"{_AGENT}/check"): _READ_TICKETS,
+    ("GET", "/v1/visits"): _READ_TICKETS,
+    ("POST", "/v1/visits/{id}/invite"): _WORK,
     # a web page asks with the key of its adapter
     ("GET", "/v1/sites/{id}/availability"): KNOWN,
     ("GET", "/v1/queues"): _READ_TICKETS,

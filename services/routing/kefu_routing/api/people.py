@@ -3,7 +3,7 @@
 import secrets as random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import ceil
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -154,8 +154,3 @@ def need_good_password(path: str, password: str, names: list[str | None]) -> Non
     fault = password_fault(password, [name for name in names if name])
     if fault is not None:
         raise problems.Invalid([(path, fault)])
-
-
-def seconds(span: timedelta) -> int:
-    """Whole seconds."""
-    return int(span.total_seconds())

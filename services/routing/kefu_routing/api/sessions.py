@@ -2,6 +2,7 @@
 
 import secrets as random
 from datetime import datetime
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -108,7 +109,7 @@ async def sign_out(who: Who, service: Service) -> Response:
     return respond(Answer(None, 204))
 
 
-async def _renewed(service: Routing, id: object, shown: str, at: datetime) -> Answer | None:
+async def _renewed(service: Routing, id: UUID, shown: str, at: datetime) -> Answer | None:
     async with service.db.transaction() as tx:
         session = await sessions.lock(tx, id)
         verdict = Renewal.REFUSED if session is None else judge_renewal(session, fingerprint(shown), at)

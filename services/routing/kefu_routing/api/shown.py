@@ -5,14 +5,13 @@ from typing import Any
 import nh3
 
 from kefu_common.attachments import parse_ref
+from kefu_routing.domain.changes import NEVER_SHOWN
 from kefu_routing.domain.model import Contact, Message, Ticket
-
-_NEVER_SHOWN = frozenset({"hash", "sealed"})
 
 
 def directory_object(body: dict[str, Any]) -> dict[str, Any]:
     """An object of the directory as JSON: of a key and its former secret only until when the latter is in force."""
-    visible = {name: value for name, value in body.items() if name not in _NEVER_SHOWN}
+    visible = {name: value for name, value in body.items() if name not in NEVER_SHOWN}
     former = visible.pop("former", None)
     return visible if former is None else {**visible, "former_valid_until": former["until"]}
 
@@ -44,6 +43,7 @@ def ticket(shown: Ticket) -> dict[str, Any]:
         "answered_at": shown.answered_at,
         "replied_at": shown.replied_at,
         "offer": shown.offer,
+        "unattended_since": shown.unattended_since,
     }
 
 

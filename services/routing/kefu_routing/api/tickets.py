@@ -30,6 +30,8 @@ class TicketPage(Page):
     handler: str | None = None
     contact: UUID | None = None
     interaction: str | None = None
+    unattended: bool = False
+    """Only those in the hands of an agent whose client vanished: for their leader."""
 
 
 @router.get("/tickets", responses=_ERRORS)
@@ -44,6 +46,7 @@ async def list_tickets(page: Annotated[TicketPage, Query()], who: Who, service: 
         page.handler,
         page.contact,
         page.interaction,
+        page.unattended,
     )
     found = await lists.tickets(service.db.pool, wanted, page.after_id(), page.limit + 1)
     return respond(Answer(page.of(found, lambda ticket: ticket.id, shown.ticket)))

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from kefu_common.events.directory import Group
-from kefu_common.events.words import Channel
+from kefu_common.events.words import Channel, TicketKind
 from kefu_routing.domain import hours
 from kefu_routing.domain.model import LIVE_CHANNELS, AccountDirectory, Ticket
 
@@ -47,6 +47,21 @@ def admit(
     return Admission(refused, None if refused else group, ready_at)
 
 
+def may_serve(directory: AccountDirectory, group: str, ticket: Ticket) -> bool:
+    """Whether the group takes tickets of this site, source and tier: by the site's plan, or its overflow."""
+    plan = directory.plans.get(ticket.site)
+    if plan is None:
+        return False
+    receives = group in plan.groups or any(group in step.widen_to for step in plan.overflow)
+    return receives and is_ticked(directory, group, ticket)
+
+
+def is_ticked(directory: AccountDirectory, group: str, ticket: Ticket) -> bool:
+    """Whether the group ticks the ticket's source and tier."""
+    known = directory.groups.get(group)
+    return known is not None and serves(known.sources, ticket.source) and serves(known.tiers, ticket.tier)
+
+
 def group_for(directory: AccountDirectory, ticket: Ticket) -> str | None:
     """The group that a ticket goes to as the directory stands now; None when none serves it."""
     return _group_for(directory, ticket.site, ticket.source, ticket.category, ticket.tier)[1]
@@ -82,3 +97,15 @@ def _group_for(
 
 def _any_serves(groups: Sequence[Group], source: str | None) -> bool:
     return any(serves(g.sources, source) for g in groups)
+
+
+def priority_of(directory: AccountDirectory, site: str, tier: str | None) -> int:
+    """What a new ticket begins with, by its contact's tier."""
+    plan = directory.plans.get(site)
+    return plan.priorities.tiers.get(tier or "", 0) if plan is not None else 0
+
+
+def kind_of(directory: AccountDirectory, category: str | None) -> TicketKind:
+    """What the contact wants, as far as the category tells."""
+    known = directory.categories.get(category or "")
+    return known.kind if known is not None else TicketKind.CONSULTATION

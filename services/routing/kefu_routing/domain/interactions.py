@@ -6,13 +6,15 @@ from uuid import UUID
 
 from kefu_common.events import interactions as said
 from kefu_common.events import tickets as happened
+from kefu_common.events.directory import Preference
 from kefu_common.events.envelope import Event
 from kefu_common.events.interactions import ContactClaim, InteractionData
 from kefu_common.events.words import Channel, TicketStatus
 from kefu_common.mail_tags import interaction_of_ticket
-from kefu_routing.domain import admission, offers, ticket
-from kefu_routing.domain.holding import enqueue, pause_handling, take
+from kefu_routing.domain import admission, offers, texts, ticket, turns
+from kefu_routing.domain.holding import enqueue, free, pause_handling, take
 from kefu_routing.domain.identity import ContactBook, claim_of, same_email, same_phone
+from kefu_routing.domain.invitations import Watched, due_at
 from kefu_routing.domain.model import (
     LIVE_CHANNELS,
     AccountDirectory,
@@ -53,6 +55,14 @@ class Known:
     instructed: dict[UUID, Instructed] = field(default_factory=dict)
     """The instructions that outcomes name, as far as they are known."""
     open_of_contact: dict[UUID, list[UUID]] = field(default_factory=dict)
+    last_agents: dict[UUID, str] = field(default_factory=dict)
+    """Who served a contact last, where a plan asks for it."""
+    gone: set[tuple[str, str]] = field(default_factory=set)
+    """Agents (account, id) who are away only because nothing was heard of them."""
+    invitations: dict[UUID, Interaction] = field(default_factory=dict)
+    """The invitations that outcomes name, as far as they are known."""
+    invited_by: dict[Interaction, str] = field(default_factory=dict)
+    """Which agent invited the visitor by hand who starts a chat now."""
 
 
 def starts(event: Event[InteractionData]) -> bool:
@@ -72,6 +82,8 @@ def decide(work: Work, known: Known, event: Event[InteractionData], partition: i
         NotApplicable: `unknown_site`, `no_start`, `other_site`, `other_channel`, `started_twice`, `unknown_agent`,
             `answered_elsewhere` or `unknown_instruction`.
     """
+    if isinstance(event.data, said.InstructionOutcome) and _is_of_invitation(work, known, event, event.data):
+        return
     found = known.by_interaction.get((event.account, event.subject))
     if found is not None:
         _need_same(known.tickets[found], event)
@@ -107,6 +119,18 @@ def _is_answer_to_ours(event: Event[InteractionData], going: Ticket) -> bool:
     return isinstance(event.data, said.EmailReceived) and event.subject == interaction_of_ticket(going.id)
 
 
+def _is_of_invitation(
+    work: Work, known: Known, event: Event[InteractionData], outcome: said.InstructionOutcome
+) -> bool:
+    """Whether the outcome is about an invitation, which has no ticket. One that failed may be said again."""
+    invitation = next((id for id in known.invitations if str(id) == outcome.instruction.lower()), None)
+    if invitation is None or known.invitations[invitation] != (event.account, event.subject):
+        return False
+    if isinstance(outcome, said.InstructionFailed):
+        work.failed_invites.add(invitation)
+    return True
+
+
 def _visit(work: Work, known: Known, event: Event[InteractionData], seen: said.VisitSeen, now: datetime) -> None:
     if event.site not in work.directories[event.account].sites:
         raise NotApplicable("unknown_site")
@@ -122,8 +146,30 @@ def _visit(work: Work, known: Known, event: Event[InteractionData], seen: said.V
         seen.source,
         seen.page,
         seen.referrer,
+        event.adapter,
     )
     work.visit(visit, event.traceparent)
+    if (event.account, event.subject) not in known.by_interaction:
+        _watch(work, visit, event.traceparent, now)
+
+
+def _watch(work: Work, visit: Visit, traceparent: str | None, now: datetime) -> None:
+    """From now on the rules of the site's plan may invite the visitor; a later page starts the clock anew (H-11)."""
+    plan = work.directories[visit.account].plans.get(visit.site)
+    if plan is None or not plan.invitations:
+        return
+    seen_at = min(visit.at, now)
+    work.watched[visit.account, visit.interaction] = Watched(
+        visit.account,
+        visit.interaction,
+        visit.site,
+        visit.adapter,
+        traceparent,
+        visit.contact,
+        visit.page,
+        seen_at,
+        due_at(plan.invitations, visit.page, seen_at, None),
+    )
 
 
 def _start(
@@ -137,12 +183,16 @@ def _start(
         receive_mail(work, known.tickets[known.by_interaction[place]], event, event.data)
         return
     contact = _who(known, event, now)
-    joined = _to_join(known, event, contact, channel) or _open(work, known, event, channel, contact, partition, now)
+    if channel is Channel.CHAT:
+        work.chats_begun.add(place)
+    joined = _to_join(work, known, event, contact, channel)
+    if joined is None:
+        joined = _open(work, known, event, channel, contact, partition, now)
     known.by_interaction[place] = work.interactions[place] = joined.id
-    if may_be_answered(event.data) and (
-        _is_vouched_for(event.data.contact) or not (joined.reply_email or joined.reply_phone)
-    ):
-        _keep_address(joined, event.data.contact, contact)
+    if channel not in LIVE_CHANNELS and may_be_answered(event.data):
+        work.addresses[place] = _address(event.data.contact, contact)
+        if _is_vouched_for(event.data.contact) or not (joined.reply_email or joined.reply_phone):
+            joined.reply_email, joined.reply_phone = work.addresses[place]
     joined.traceparent = event.traceparent or joined.traceparent
     match event.data:
         case said.EmailReceived() as mail:
@@ -163,12 +213,10 @@ def _who(known: Known, event: Event[InteractionData], now: datetime) -> Contact:
     return known.contacts.find_or_make(event.account, claim, now)
 
 
-def _keep_address(joined: Ticket, claim: ContactClaim | None, contact: Contact) -> None:
+def _address(claim: ContactClaim | None, contact: Contact) -> tuple[str | None, str | None]:
     """Whoever wrote is answered where they wrote from, not where the contact was last heard of."""
-    if joined.channel in LIVE_CHANNELS:
-        return
     named = claim if claim is not None and (claim.email or claim.phone) else contact
-    joined.reply_email, joined.reply_phone = named.email, named.phone
+    return named.email, named.phone
 
 
 def _is_vouched_for(claim: ContactClaim | None) -> bool:
@@ -176,13 +224,21 @@ def _is_vouched_for(claim: ContactClaim | None) -> bool:
     return claim is not None and claim.external_id is not None
 
 
-def _to_join(known: Known, event: Event[InteractionData], contact: Contact, channel: Channel) -> Ticket | None:
-    """A new call or chat opens a ticket of its own; an e-mail or message joins the contact's newest open one."""
+def _to_join(
+    work: Work, known: Known, event: Event[InteractionData], contact: Contact, channel: Channel
+) -> Ticket | None:
+    """A new call or chat opens a ticket of its own; an e-mail or message joins the contact's newest open one.
+
+    What goes on in the same interaction joins in any case; whether another one does is for the site's plan to say.
+    """
     if channel in LIVE_CHANNELS:
         return None
     same = known.by_interaction.get((event.account, event.subject))
     if same is not None and known.tickets[same].is_open:
         return known.tickets[same]
+    plan = work.directories[event.account].plans.get(event.site)
+    if plan is not None and channel not in plan.joins:
+        return None
     newest = known.joinable.get((event.account, contact.id, event.site, channel))
     if newest is None or not known.tickets[newest].is_open:
         return None
@@ -225,6 +281,8 @@ def _open(
         source=data.source,
         category=data.category,
         tier=tier,
+        priority=admission.priority_of(directory, event.site, tier),
+        kind=admission.kind_of(directory, data.category),
         group=admitted.group,
         adapter=event.adapter,
         live=channel in LIVE_CHANNELS and admitted.refused is None,
@@ -236,15 +294,31 @@ def _open(
     known.tickets[opened.id] = opened
     known.joinable[(opened.account, contact.id, opened.site, channel)] = opened.id
     linked = known.open_of_contact.get(contact.id, [])
-    work.happen(opened, happened.TicketOpened, event.time, linked=[t for t in linked if known_open(known, t)])
+    invited_by = known.invited_by.get((event.account, event.subject)) if channel is Channel.CHAT else None
+    why = {"invited_by": invited_by} if invited_by else None
+    still_open = [t for t in linked if known_open(known, t)]
+    work.happen(opened, happened.TicketOpened, event.time, why=why, linked=still_open)
     known.open_of_contact[contact.id] = [*linked, opened.id]
     if admitted.refused:
         work.happen(opened, happened.TicketRefused, event.time)
         ticket.turn_away(work, opened, admitted.refused, now)
     else:
         _welcome(work, opened, directory, now)
+        _prefer(opened, directory, known.last_agents.get(opened.contact), invited_by)
         enqueue(work, opened, "new", event.time)
     return opened
+
+
+def _prefer(opened: Ticket, directory: AccountDirectory, last: str | None, invited_by: str | None) -> None:
+    """Who was invited goes to the agent who did it (H-11); who returns, to the one who served them last (H-07)."""
+    plan = directory.plans.get(opened.site)
+    begins = max(opened.opened_at, opened.ready_at)
+    preference = plan.prefer_last_agent if plan is not None else None
+    if invited_by is not None:
+        wait_s = (preference or Preference()).wait_s
+        turns.prefer(opened, invited_by, begins + timedelta(seconds=wait_s))
+    elif preference is not None and last is not None:
+        turns.prefer(opened, last, begins + timedelta(seconds=preference.wait_s))
 
 
 def known_open(known: Known, other: UUID) -> bool:
@@ -258,14 +332,20 @@ def _welcome(work: Work, opened: Ticket, directory: AccountDirectory, now: datet
         return
     if plan.max_wait_s is not None:
         opened.give_up_at = opened.opened_at + timedelta(seconds=plan.max_wait_s)
-    if plan.texts.welcome:
-        ticket.say(work, opened, plan.texts.welcome, now)
+    greetings = texts.greetings(directory, opened, now)
+    if opened.channel is Channel.CALL and greetings:
+        # A switch that is told to say a text right behind another may cut off the first.
+        greetings = [" ".join(greetings)]
+    for text in greetings:
+        ticket.say(work, opened, text, now)
 
 
 def _go_on(work: Work, known: Known, going: Ticket, event: Event[InteractionData], now: datetime) -> None:
     made = known.offers.get(going.offer) if going.offer else None
     match event.data:
         case said.CallAnswered() as answered:
+            if (going.account, answered.agent) in known.gone:
+                work.acted[going.account, answered.agent] = event.time
             _answered(work, going, made, answered.agent, event.time)
         case said.CallEnded():
             ticket.contact_left(work, going, made, "hang_up", event.time)
@@ -310,6 +390,8 @@ def _moved(work: Work, going: Ticket, made: Offer | None, to: str, at: datetime)
     offers.drop_offer(work, going, made, at, answered_by=agent)
     before = going.handler
     pause_handling(going, at)
+    if going.holder is not None and going.holder == before != agent:
+        free(work, going, before, at)
     going.handler = None
     work.happen(going, happened.TicketTransferred, at, agent=before, to_agent=agent)
     take(work, going, agent, at, by="answered")

@@ -1,7 +1,7 @@
 """The plain data that routing decides about."""
 
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -31,6 +31,8 @@ ENDED = frozenset(
 )
 LIVE_CHANNELS = frozenset({Channel.CALL, Channel.CHAT})
 """Channels on which somebody is there now and cannot wait for tomorrow."""
+
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(slots=True)
@@ -70,11 +72,22 @@ class Ticket:
     handling_since: datetime | None = None
     handled_ms: int = 0
     passed: dict[str, str] = field(default_factory=dict)
+    turn_at: datetime = _NEVER
+    queued_at: datetime = _NEVER
+    step: int = 0
+    step_at: datetime | None = None
+    wider: list[str] = field(default_factory=list)
+    preferred: str | None = None
+    preferred_until: datetime | None = None
+    unattended_since: datetime | None = None
+    reassign_at: datetime | None = None
     traceparent: str | None = None
     subject: str | None = None
     reply_email: str | None = None
     reply_phone: str | None = None
     thread: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    """Which of the plan's texts the contact has been told."""
 
     @property
     def is_open(self) -> bool:
@@ -129,6 +142,8 @@ class Message:
     attachments: list[dict[str, Any]] = field(default_factory=list)
     state: str | None = None
     auto: Auto | None = None
+    interaction: str | None = None
+    """By which it came, of a contact's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +195,7 @@ class Visit:
     source: str | None
     page: str | None
     referrer: str | None
+    adapter: str | None = None
 
 
 @dataclass(slots=True)
@@ -188,10 +204,17 @@ class Seat:
 
     account: str
     agent: str
-    state: PresenceState | None
-    offers_day: date | None
-    offers_today: int
-    last_offer_at: datetime
+    state: PresenceState | None = None
+    reason: str | None = None
+    offers_day: date | None = None
+    offers_today: int = 0
+    last_offer_at: datetime = _NEVER
+    next_state: PresenceState | None = None
+    """What the agent does when what is in hand has ended."""
+    next_reason: str | None = None
+    until: datetime | None = None
+    """When the state ends by itself."""
+    freed_at: datetime = _NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +237,27 @@ class AccountDirectory:
     roles: dict[str, Role] = field(default_factory=dict)
     departments: dict[str, Department] = field(default_factory=dict)
     categories: dict[str, Category] = field(default_factory=dict)
+    groups_of: dict[str, list[str]] = field(init=False, repr=False)
+    """By agent."""
+    by_login: dict[str, str] = field(init=False, repr=False)
+    by_phone: dict[str, str] = field(init=False, repr=False)
+    """Which agent has it."""
+
+    def __post_init__(self) -> None:
+        groups_of: dict[str, list[str]] = {}
+        for group in self.groups.values():
+            for agent in group.agents:
+                groups_of.setdefault(agent, []).append(group.id)
+        object.__setattr__(self, "groups_of", groups_of)
+        agents = [a for a in self.agents.values() if isinstance(a, Agent)]
+        object.__setattr__(self, "by_login", {a.login: a.id for a in reversed(agents) if a.login})
+        object.__setattr__(self, "by_phone", {a.phone: a.id for a in reversed(agents) if a.phone})
 
     def agent_called(self, name: str) -> str | None:
         """The agent with this id or phone."""
         if name in self.agents:
             return name
-        return next((a.id for a in self.agents.values() if a.phone == name), None)
+        return self.by_phone.get(name)
 
     def time_zone_of(self, site: str) -> str:
         """The site's time zone; of one that was deleted, the account's."""

@@ -37,7 +37,8 @@ def receive(
 ) -> None:
     """Keep what the contact said."""
     files = [a.model_dump(exclude_none=True) for a in attachments]
-    message = Message(work.new_id(), joined.account, joined.id, event.time, "contact", text, attachments=files, **more)
+    given: dict[str, Any] = {"attachments": files, "interaction": event.subject, **more}
+    message = Message(work.new_id(), joined.account, joined.id, event.time, "contact", text, **given)
     work.messages.append(message)
     work.happen(joined, happened.TicketMessageReceived, event.time, message=message.id)
 

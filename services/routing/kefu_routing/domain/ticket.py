@@ -3,15 +3,15 @@
 Every function changes the ticket it is given and records in `work` what follows; the caller holds the ticket's lock.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from kefu_common.events import outbound
 from kefu_common.events import tickets as happened
 from kefu_common.events.messages import ContactAddress, MessageWanted
 from kefu_common.events.words import Channel, Occasion, TicketStatus
-from kefu_routing.domain import offers
-from kefu_routing.domain.holding import enqueue, pause_handling, seconds_between, take, wake_groups_of
+from kefu_routing.domain import admission, offers, texts
+from kefu_routing.domain.holding import enqueue, free, pause_handling, seconds_between, take, wake_groups_of
 from kefu_routing.domain.model import Contact, Message, Note, Offer, Ticket
 from kefu_routing.domain.refusals import CannotTake, need, need_handler
 from kefu_routing.domain.work import Work
@@ -23,8 +23,8 @@ def claim(work: Work, ticket: Ticket, agent: str, at: datetime) -> None:
     Raises `WrongState`, or `CannotTake` outside their groups.
     """
     need(ticket, TicketStatus.QUEUED)
-    group = work.directories[ticket.account].groups.get(ticket.group or "")
-    if group is None or agent not in group.agents:
+    theirs = work.directories[ticket.account].groups_of.get(agent, ())
+    if not {ticket.group, *ticket.wider} & set(theirs):
         raise CannotTake(f"agent {agent} is not in the group {ticket.group}")
     if ticket.channel is Channel.CALL and ticket.live:
         offers.offer(work, ticket, agent, at, {"claimed_by": agent})
@@ -69,25 +69,73 @@ def note(work: Work, ticket: Ticket, agent: str, text: str, at: datetime) -> Non
 
 
 def transfer_to_group(work: Work, ticket: Ticket, agent: str, group: str, reason: str, at: datetime) -> None:
-    """Pass it on to another group's queue. Raises `WrongState`, `NotYours`."""
+    """Pass it on to another group's queue.
+
+    Raises:
+        WrongState, NotYours: only the handler of an active ticket passes it on.
+        CannotTake: the group does not serve its site, source or tier.
+    """
     need_handler(ticket, agent)
+    if not admission.may_serve(work.directories[ticket.account], group, ticket):
+        raise CannotTake(f"the group {group} does not serve the ticket's site, source or tier")
     before = ticket.group
     pause_handling(ticket, at)
-    ticket.handler, ticket.group = None, group
+    _let_go(work, ticket, agent, at)
+    ticket.group = group
     why = {"reason": reason}
     work.happen(ticket, happened.TicketTransferred, at, why=why, agent=agent, from_group=before, to_group=group)
     enqueue(work, ticket, "transferred", at)
-    wake_groups_of(work, ticket.account, agent)
 
 
 def transfer_to_agent(work: Work, ticket: Ticket, agent: str, to: str, reason: str, at: datetime) -> None:
-    """Offer it to a colleague; if they do not take it, it waits in the group. Raises `WrongState`, `NotYours`."""
+    """Offer it to a colleague; if they do not take it, it waits in the group.
+
+    Raises:
+        WrongState, NotYours: only the handler of an active ticket passes it on.
+        CannotTake: no group of the colleague serves its site, source or tier.
+    """
     need_handler(ticket, agent)
+    directory = work.directories[ticket.account]
+    if not any(admission.may_serve(directory, group, ticket) for group in directory.groups_of.get(to, ())):
+        raise CannotTake(f"no group of agent {to} serves the ticket's site, source or tier")
     pause_handling(ticket, at)
-    ticket.handler = None
+    _let_go(work, ticket, agent, at)
     work.happen(ticket, happened.TicketTransferred, at, why={"reason": reason}, agent=agent, to_agent=to)
     offers.offer(work, ticket, to, at, {"transferred_by": agent})
-    wake_groups_of(work, ticket.account, agent)
+
+
+def reassign(work: Work, ticket: Ticket, at: datetime) -> None:
+    """The client of whoever has it in hand is gone for as long as the plan allows: it goes to another agent."""
+    if ticket.status is not TicketStatus.ACTIVE or ticket.reassign_at is None or ticket.reassign_at > at:
+        return
+    before = ticket.handler
+    pause_handling(ticket, at)
+    ticket.handler = None
+    work.happen(ticket, happened.TicketTransferred, at, why={"reason": "unattended"}, agent=before)
+    enqueue(work, ticket, "unattended", at)
+
+
+def leave_unattended(work: Work, ticket: Ticket, at: datetime) -> None:
+    """The client of whoever has it in hand vanished: flagged for the leader, and by the plan's setting reassigned."""
+    plan = work.directories[ticket.account].plans.get(ticket.site)
+    after_s = plan.reassign_after_s if plan is not None else None
+    ticket.unattended_since = at
+    ticket.reassign_at = None if after_s is None else at + timedelta(seconds=after_s)
+    work.happen(ticket, happened.TicketWarned, at, cause="unattended", agent=ticket.handler)
+
+
+def attend(work: Work, ticket: Ticket) -> None:
+    """Whoever has it in hand is back."""
+    if ticket.unattended_since is not None:
+        ticket.unattended_since = ticket.reassign_at = None
+        work.tickets[ticket.id] = ticket
+
+
+def _let_go(work: Work, ticket: Ticket, agent: str, at: datetime) -> None:
+    """The agent passes it on, and nobody returns it to them as the one who served the contact last."""
+    if ticket.holder == agent:
+        free(work, ticket, agent, at)
+    ticket.handler = ticket.preferred = ticket.preferred_until = None
 
 
 def resolve(work: Work, ticket: Ticket, agent: str, text: str, code: str | None, at: datetime) -> None:
@@ -97,11 +145,14 @@ def resolve(work: Work, ticket: Ticket, agent: str, text: str, code: str | None,
     why: dict[str, object] = {"note": _write_note(work, ticket, agent, text, at)} if text else {}
     if code is not None:
         why["code"] = code
+    if ticket.holder == agent:
+        free(work, ticket, agent, at)
     ticket.status, ticket.holder, ticket.due_at = TicketStatus.RESOLVED, None, None
+    ticket.unattended_since = ticket.reassign_at = None
     if ticket.live and ticket.channel is Channel.CHAT:
         plan = work.directories[ticket.account].plans.get(ticket.site)
-        if plan and plan.texts.closing:
-            say(work, ticket, plan.texts.closing, at)
+        if plan:
+            say_once(work, ticket, "closing", plan.texts.closing, at)
         work.instruct(ticket, outbound.ChatClose, at)
     elif ticket.live and ticket.channel is Channel.CALL:
         work.instruct(ticket, outbound.CallHangUp, at)
@@ -110,7 +161,6 @@ def resolve(work: Work, ticket: Ticket, agent: str, text: str, code: str | None,
     # The directory names no codes yet, and what it does not name is `other` in public.
     public_code = None if code is None else "other"
     work.happen(ticket, happened.TicketResolved, at, why=why, agent=agent, code=public_code, handling_s=handling_s)
-    wake_groups_of(work, ticket.account, agent)
 
 
 def abandon(work: Work, ticket: Ticket, made: Offer | None, reason: str, at: datetime) -> None:
@@ -128,15 +178,21 @@ def abandon(work: Work, ticket: Ticket, made: Offer | None, reason: str, at: dat
 
 
 def turn_away(work: Work, ticket: Ticket, reason: str, at: datetime) -> None:
-    """Tell a caller or visitor that nobody will come, with the plan's offline text (O-05)."""
-    plan = work.directories[ticket.account].plans.get(ticket.site)
-    text = plan.texts.offline if plan else None
+    """Tell a caller or visitor that nobody will come, why, and what to do instead (D-01, D-08, O-05)."""
+    text = texts.turning_away(work.directories[ticket.account], ticket, reason)
     if ticket.channel is Channel.CHAT:
         work.instruct(ticket, outbound.ChatRefused, at, reason=reason, text=text)
     elif ticket.channel is Channel.CALL:
         if text:
             work.instruct(ticket, outbound.CallPlay, at, text=text)
         work.instruct(ticket, outbound.CallHangUp, at)
+
+
+def say_once(work: Work, ticket: Ticket, which: texts.Said, text: str | None, at: datetime) -> None:
+    """Say one of the plan's texts, if it has it and it was not said before in this interaction."""
+    if text and texts.is_new(ticket, which):
+        work.tickets[ticket.id] = ticket
+        say(work, ticket, text, at)
 
 
 def say(work: Work, ticket: Ticket, text: str, at: datetime) -> None:
@@ -173,7 +229,7 @@ def contact_left(work: Work, ticket: Ticket, made: Offer | None, reason: str, at
     ticket.live = False
     if ticket.status is TicketStatus.ACTIVE and ticket.holder is not None:
         pause_handling(ticket, at)
-        wake_groups_of(work, ticket.account, ticket.holder)
+        free(work, ticket, ticket.holder, at)
         ticket.holder = None
     work.tickets[ticket.id] = ticket
 

@@ -10,9 +10,11 @@ from kefu_common.events.agents import AGENT_MODELS, AgentData
 from kefu_common.events.contacts import ContactVisited
 from kefu_common.events.envelope import Event
 from kefu_common.events.messages import MessageWanted
-from kefu_common.events.outbound import TYPE_OF_INSTRUCTION, Instruction
+from kefu_common.events.outbound import TYPE_OF_INSTRUCTION, ChatInvite, TicketInstruction
 from kefu_common.events.tickets import TYPE_OF_TICKET_EVENT, TicketData
-from kefu_routing.domain.model import AccountDirectory, Message, Note, Offer, Ticket, Visit
+from kefu_common.events.words import Channel
+from kefu_routing.domain.invitations import Invitation, Watched
+from kefu_routing.domain.model import AccountDirectory, Message, Note, Offer, Seat, Ticket, Visit
 
 _AGENT_TYPES = {model: name for name, model in AGENT_MODELS.items()}
 
@@ -38,9 +40,17 @@ class Published:
 class Asked:
     """An instruction to an adapter and its Kafka key; `message` is the text of the conversation that it carries."""
 
-    event: Event[Instruction]
+    event: Event[TicketInstruction]
     key: str
     message: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """An agent has one ticket less in hand, and for so long after a call nothing new comes."""
+
+    at: datetime
+    after_call_s: int
 
 
 @dataclass(slots=True)
@@ -63,7 +73,23 @@ class Work:
     agent_events: list[Published] = field(default_factory=list)
     visits: list[Visit] = field(default_factory=list)
     contact_events: list[Published] = field(default_factory=list)
+    watched: dict[tuple[str, str], Watched] = field(default_factory=dict)
+    """Visitors who look at a page, by account and interaction."""
+    chats_begun: set[tuple[str, str]] = field(default_factory=set)
+    invited: list[Invitation] = field(default_factory=list)
+    invites: list[Published] = field(default_factory=list)
+    """The instructions of `invited`: their outcomes are about no ticket."""
+    failed_invites: set[UUID] = field(default_factory=set)
     groups_to_assign: set[tuple[str, str]] = field(default_factory=set)
+    addresses: dict[tuple[str, str], tuple[str | None, str | None]] = field(default_factory=dict)
+    """Where whoever wrote by an interaction is answered: e-mail address and phone."""
+    split_off: dict[tuple[str, str], tuple[UUID, UUID]] = field(default_factory=dict)
+    """Interactions (account, id) that go from one ticket to another, with what was said by them."""
+    seats: dict[tuple[str, str], Seat] = field(default_factory=dict)
+    """Agents whom the transaction has locked, by account and id, as far as it has read them."""
+    freed: dict[tuple[str, str], Freed] = field(default_factory=dict)
+    acted: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """Agents who did something, so that they are there. Both by account and agent, whose seats are locked."""
 
     def happen(
         self,
@@ -111,7 +137,7 @@ class Work:
     def instruct(
         self,
         ticket: Ticket,
-        model: type[Instruction],
+        model: type[TicketInstruction],
         at: datetime,
         expires_at: datetime | None = None,
         *,
@@ -179,6 +205,31 @@ class Work:
         )
         self.contact_events.append(Published(event, subject))
 
+    def invite(self, invited: Invitation, at: datetime) -> None:
+        """Ask the adapter of the visitor's interaction to invite them."""
+        to = invited.to
+        asked = ChatInvite(
+            contact=to.contact,
+            channel=Channel.CHAT,
+            expires_at=invited.expires_at,
+            text=invited.text,
+            invitation=invited.id,
+            agent=invited.agent,
+        )
+        event = Event(
+            invited.id,
+            TYPE_OF_INSTRUCTION[ChatInvite],
+            f"/sites/{to.site}",
+            to.interaction,
+            at,
+            to.account,
+            asked,
+            adapter=to.adapter,
+            traceparent=to.traceparent,
+        )
+        self.invited.append(invited)
+        self.invites.append(Published(event, f"{to.account}/{to.interaction}"))
+
     def agent_did(
         self, account: str, agent: str, model: type[AgentData], at: datetime, traceparent: str | None, **data: Any
     ) -> None:
@@ -202,6 +253,7 @@ STALE_AFTER = {
     "CallHangUp": timedelta(minutes=10),
     "ChatSay": timedelta(hours=1),
     "ChatAssigned": timedelta(hours=1),
+    "ChatPosition": timedelta(minutes=1),
     "ChatRefused": timedelta(hours=1),
     "ChatClose": timedelta(hours=1),
 }

@@ -18,10 +18,11 @@ from kefu_common.postgres import inbox, outbox
 from kefu_common.postgres.database import Connection, Database
 from kefu_common.telemetry import metrics
 from kefu_routing.domain import interactions as rules
+from kefu_routing.domain import presence
 from kefu_routing.domain.identity import ContactBook, Key, claim_of, keys_of
 from kefu_routing.domain.refusals import NotApplicable
 from kefu_routing.domain.work import Work
-from kefu_routing.store import contacts, early, instructions, seats, tickets
+from kefu_routing.store import contacts, early, instructions, invitations, seats, tickets
 from kefu_routing.store import work as store
 from kefu_routing.store.directory import DirectoryCache
 
@@ -114,9 +115,13 @@ async def _load(tx: Connection, work: Work, events: Batch) -> rules.Known:
     by_interaction |= await _tagged(tx, events, by_interaction)
     open_before = await tickets.open_of_contacts(tx, _known_contacts(book))
     concerned = set(by_interaction.values()) | _joinable_ids(events, open_before)
-    await seats.lock(tx, _agents_named(work, events))
+    ended = {place for r in events if isinstance(r.event.data, _ENDING) and (place := _place(r)) in by_interaction}
+    held_by = await tickets.holders(tx, [by_interaction[place] for place in ended]) if ended else set()
+    # Whoever got one of these tickets since then is locked when it is written: a deadlock that Postgres would end.
+    work.seats = await seats.lock(tx, _agents_named(work, events) | held_by)
     locked = await tickets.lock(tx, concerned)
     known = rules.Known(book, locked, by_interaction=by_interaction)
+    known.gone = {key for key, seat in work.seats.items() if presence.is_gone_by_itself(seat.state, seat.reason)}
     known.offers = await tickets.offers_of(tx, [t.offer for t in locked.values() if t.offer is not None])
     await _load_missing_contacts(tx, known)
     for row in open_before:
@@ -124,7 +129,11 @@ async def _load(tx: Connection, work: Work, events: Batch) -> rules.Known:
         if row["id"] in locked:
             ticket = locked[row["id"]]
             known.joinable[(ticket.account, ticket.contact, ticket.site, ticket.channel)] = ticket.id
+    known.last_agents = await _last_agents(tx, work, events, book)
     known.instructed = await instructions.load(tx, _instructions(events))
+    known.invitations = await invitations.of_ids(tx, _instructions(events))
+    chats = {(r.event.account, r.event.subject) for r in events if isinstance(r.event.data, said.ChatStarted)}
+    known.invited_by = await invitations.inviting_agents(tx, chats)
     return known
 
 
@@ -165,6 +174,23 @@ def _joinable_ids(events: Batch, open_before: Sequence[asyncpg.Record]) -> set[U
     }
 
 
+async def _last_agents(tx: Connection, work: Work, events: Batch, book: ContactBook) -> dict[UUID, str]:
+    """Who served these contacts last; asked only for accounts with a plan that goes by it."""
+    accounts = {
+        r.event.account
+        for r in events
+        if rules.starts(r.event) and any(p.prefer_last_agent for p in work.directories[r.event.account].plans.values())
+    }
+    wanted = [key for key in _known_contacts(book) if key[0] in accounts]
+    return await tickets.last_agents(tx, wanted) if wanted else {}
+
+
+def _place(received: Received[InteractionData]) -> rules.Interaction:
+    return received.event.account, received.event.subject
+
+
+_ENDING = (said.CallEnded, said.ChatEnded, said.CallTransferred)
+"""What frees an agent's hands."""
 _JOINING = (said.EmailReceived, said.MessageLeft)
 
 

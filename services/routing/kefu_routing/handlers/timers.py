@@ -1,9 +1,9 @@
 """What happens because time passes: offers lapse, waits end, leases run out, what is old is forgotten."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from kefu_common.events.agents import AgentPresenceChanged
@@ -11,24 +11,26 @@ from kefu_common.events.words import PresenceState, TicketStatus
 from kefu_common.ids import new_id
 from kefu_common.kafka.dead_letters import SetAside, dead_letter_row
 from kefu_common.postgres import inbox, outbox
-from kefu_common.postgres.database import Connection, Database, passes
-from kefu_common.telemetry import logs, metrics
-from kefu_routing.domain import offers, ticket
+from kefu_common.postgres.database import Connection, Database
+from kefu_common.telemetry import metrics
+from kefu_routing.domain import offers, presence, ticket, turns
+from kefu_routing.domain.holding import wake_groups_of
 from kefu_routing.domain.model import OfferStatus, Ticket
 from kefu_routing.domain.outcomes import move_reply
 from kefu_routing.domain.work import Work
-from kefu_routing.handlers.presence import take_offers_back
+from kefu_routing.handlers import calendars
+from kefu_routing.handlers.presence import vanish
+from kefu_routing.handlers.rounds import every
 from kefu_routing.store import directory, due, early, instructions, queues, seats, tickets
 from kefu_routing.store import work as store
 from kefu_routing.store.directory import DirectoryCache
-
-log = logs.get(__name__)
-
 
 FREED_AFTER_S = 600
 """How long an agent is held by a call or chat whose later events are set aside."""
 SETTLED_AFTER_S = 60
 """When the directory's newest states are published a second time, see `directory.publish_again`."""
+BLAMED_WITHIN = timedelta(seconds=5)
+"""An offer whose end is noticed later than that makes nobody away."""
 _AT_ONCE = 500
 
 
@@ -48,41 +50,88 @@ class Timers:
     async def run(self) -> None:
         """Run all timers until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._every(0.2, self.lapse_offers))
-            group.create_task(self._every(0.5, self.end_waits))
-            group.create_task(self._every(0.5, self.end_leases))
-            group.create_task(self._every(5, self.count_queues))
-            group.create_task(self._every(5, self.give_up_on_outcomes))
-            group.create_task(self._every(10, self.settle_directory))
-            group.create_task(self._every(30, self.free_hands))
-            group.create_task(self._every(60, self.give_up_early_events))
-            group.create_task(self._every(600, self.forget))
-
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await work()
-            except Exception as error:
-                if not passes(error):
-                    raise
-                log.warning("timer_waits", error=type(error).__name__)
-            await asyncio.sleep(seconds)
+            group.create_task(every(0.2, self.lapse_offers))
+            group.create_task(every(0.5, self.end_waits))
+            group.create_task(every(0.5, self.take_steps))
+            group.create_task(every(0.5, self.reassign))
+            group.create_task(every(0.5, self.end_states))
+            group.create_task(every(0.5, self.end_leases))
+            group.create_task(every(5, self.count_queues))
+            group.create_task(every(5, self.give_up_on_outcomes))
+            group.create_task(every(10, self.settle_directory))
+            group.create_task(every(30, self.free_hands))
+            group.create_task(every(60, self.give_up_early_events))
+            group.create_task(every(600, self.forget))
+            group.create_task(every(3600, self.count_calendars))
+            group.create_task(every(86_400, self.warn_of_calendars))
 
     async def lapse_offers(self) -> None:
-        """Offers that ran out go back to the queue; a call's only when all that came before its end was read."""
+        """Offers that ran out go back to the queue; a call's only when all that came before its end was read.
+
+        Whoever let one lapse is away until they come back, and gives back what else is offered to them.
+        """
         now = datetime.now(UTC)
         read = {p: until for p in self.owned() if (until := self.read_until(p)) is not None}
         ids = await due.offers(self.db.pool, now, read)
         if not ids:
             return
         async with self.db.transaction() as tx:
-            work, locked = await _lock(tx, self.directories, ids)
+            found = await seats.lock(tx, ids.values())
+            also = await seats.offered_to(tx, found)
+            work, locked = await _lock(tx, self.directories, [*ids, *also])
             known = await tickets.offers_of(tx, [t.offer for t in locked.values() if t.offer is not None])
-            lapsed = [o for o in known.values() if o.status is OfferStatus.OPEN and o.expires_at <= now]
+            still_open = [o for o in known.values() if o.status is OfferStatus.OPEN]
+            lapsed = [o for o in still_open if o.ticket in ids and o.expires_at <= now]
+            # What ran out while we were away ourselves was missed by nobody.
+            missed = {(o.account, o.agent) for o in lapsed if now - o.expires_at <= BLAMED_WITHIN}
             for made in lapsed:
                 offers.give_back(work, locked[made.ticket], made, OfferStatus.LAPSED, now)
+            for made in still_open:
+                if made.status is OfferStatus.OPEN and (made.account, made.agent) in missed:
+                    offers.give_back(work, locked[made.ticket], made, OfferStatus.WITHDRAWN, now)
+            for key in missed & found.keys():
+                if (cause := presence.miss(found[key])) is not None:
+                    work.agent_did(*key, AgentPresenceChanged, now, None, state=found[key].state, cause=cause)
+            await seats.save(tx, [found[key] for key in missed & found.keys()])
             await store.save(tx, work)
         metrics.OFFERS.labels("lapsed").inc(len(lapsed))
+        self.committed(work.groups_to_assign)
+
+    async def take_steps(self) -> None:
+        """What has waited long enough takes the next overflow step of its plan."""
+        await self._change(await due.steps(self.db.pool, datetime.now(UTC)), turns.take_step)
+
+    async def reassign(self) -> None:
+        """The work of agents whose clients are gone for too long goes to others."""
+        await self._change(await due.reassignments(self.db.pool, datetime.now(UTC)), ticket.reassign)
+
+    async def _change(self, ids: Sequence[UUID], rule: Callable[[Work, Ticket, datetime], None]) -> None:
+        if not ids:
+            return
+        now = datetime.now(UTC)
+        async with self.db.transaction() as tx:
+            work, locked = await _lock(tx, self.directories, ids)
+            for due_now in locked.values():
+                rule(work, due_now, now)
+            await store.save(tx, work)
+        self.committed(work.groups_to_assign)
+
+    async def end_states(self) -> None:
+        """After-call work ends by itself."""
+        now = datetime.now(UTC)
+        over = await seats.states_over(self.db.pool, now)
+        if not over:
+            return
+        async with self.db.transaction() as tx:
+            found = await seats.lock(tx, over)
+            in_hand = await seats.in_hand(tx, over)
+            work = Work(await self.directories.load(tx, {account for account, _ in over}), new_id)
+            for key, seat in found.items():
+                if (cause := presence.time_is_up(seat, in_hand[key], now)) is not None:
+                    work.agent_did(*key, AgentPresenceChanged, now, None, state=seat.state, cause=cause)
+                    wake_groups_of(work, *key)
+            await seats.save(tx, found.values())
+            await store.save(tx, work)
         self.committed(work.groups_to_assign)
 
     async def end_waits(self) -> None:
@@ -107,10 +156,11 @@ class Timers:
             return
         now = datetime.now(UTC)
         async with self.db.transaction() as tx:
+            held_by = await seats.lock(tx, ids.values())
             work, locked = await _lock(tx, self.directories, ids)
             for held in locked.values():
                 # Read before it was locked: it may have gone another way.
-                if held.status is TicketStatus.ACTIVE and held.holder is not None:
+                if held.status is TicketStatus.ACTIVE and (held.account, held.holder) in held_by:
                     ticket.contact_left(work, held, None, "unknown", now)
             await store.save(tx, work)
         self.committed(work.groups_to_assign)
@@ -125,10 +175,10 @@ class Timers:
             await seats.lock(tx, candidates)
             gone = await seats.send_away(tx, candidates, now)
             work = Work(await self.directories.load(tx, {account for account, _ in gone}), new_id)
-            await take_offers_back(tx, work, gone, now)
+            await vanish(tx, work, gone, now)
             away = PresenceState.AWAY
             for account, agent in gone:
-                work.agent_did(account, agent, AgentPresenceChanged, now, None, state=away, cause="lease")
+                work.agent_did(account, agent, AgentPresenceChanged, now, None, state=away, cause=presence.Cause.LEASE)
             await store.save(tx, work)
         self.committed(work.groups_to_assign)
 
@@ -179,6 +229,14 @@ class Timers:
             await outbox.add(tx, [dead_letter_row("routing", SetAside(r, "no_start")) for r in stale.values()])
         for record in stale.values():
             metrics.DEAD_LETTERS.labels(record.topic, "no_start").inc()
+
+    async def count_calendars(self) -> None:
+        """Keep the metric of calendars that lack public holidays."""
+        await calendars.count_incomplete(self.db, datetime.now(UTC).date())
+
+    async def warn_of_calendars(self) -> None:
+        """Say so once a day."""
+        await calendars.warn_of_incomplete(self.db, datetime.now(UTC).date())
 
     async def forget(self) -> None:
         """Delete what nobody will ask for again."""

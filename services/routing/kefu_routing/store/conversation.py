@@ -44,8 +44,8 @@ async def notes(tx: Reader, ids: Iterable[str]) -> dict[str, str]:
 
 
 _SELECT = (
-    'select id, account, ticket, at, "from" as origin, text, agent, subject, html, attachments, state, auto'
-    " from messages"
+    'select id, account, ticket, at, "from" as origin, text, agent, subject, html, attachments, state, auto,'
+    " interaction from messages"
 )
 
 

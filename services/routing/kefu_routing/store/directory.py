@@ -1,6 +1,6 @@
 """The directory: objects with versions, and a copy of each account's in memory that is checked at every use."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -32,7 +32,9 @@ from kefu_common.permissions import permissions_of
 from kefu_common.postgres import outbox
 from kefu_common.postgres.database import Connection, Database, Reader
 from kefu_common.tokens import SESSION_SIGNER
+from kefu_routing.domain.changes import By, Change
 from kefu_routing.domain.model import AccountDirectory
+from kefu_routing.store import changes as trail
 from kefu_routing.store import sessions
 
 T = TypeVar("T", bound=DirectoryObject)
@@ -61,7 +63,7 @@ class DirectoryCache:
     def __init__(self) -> None:
         self._known: dict[str, AccountDirectory] = {}
 
-    async def load(self, tx: Connection, accounts: Iterable[str]) -> dict[str, AccountDirectory]:
+    async def load(self, tx: Reader, accounts: Iterable[str]) -> dict[str, AccountDirectory]:
         """The directories of those accounts that exist. Not within a transaction that has changed them itself."""
         rows = await tx.fetch(
             "select id, directory_version from accounts where id = any($1::text[])", sorted(set(accounts))
@@ -88,7 +90,7 @@ async def read_fresh(tx: Connection, account: str) -> AccountDirectory:
     return (await _read(tx, {account: 0}))[account]
 
 
-async def _read(tx: Connection, versions: dict[str, int]) -> dict[str, AccountDirectory]:
+async def _read(tx: Reader, versions: dict[str, int]) -> dict[str, AccountDirectory]:
     rows = await tx.fetch(
         "select account, kind, id, body from directory where account = any($1::text[])"
         " and kind not in ('key', 'secret') and body is not null order by id",
@@ -122,6 +124,14 @@ def _assemble(kinds: dict[str, list[DirectoryObject]], version: int) -> AccountD
     )
 
 
+def assembled(objects: Mapping[tuple[Kind, str], DirectoryObject], version: int) -> AccountDirectory:
+    """A directory of these objects, the account among them."""
+    kinds: dict[str, list[DirectoryObject]] = {}
+    for (kind, _), body in objects.items():
+        kinds.setdefault(kind, []).append(body)
+    return _assemble(kinds, version)
+
+
 def _of(kinds: dict[str, list[DirectoryObject]], kind: Kind, model: type[T]) -> list[T]:
     return [o for o in kinds.get(kind, []) if isinstance(o, model)]
 
@@ -132,101 +142,125 @@ async def lock_account(tx: Connection, account: str) -> None:
         raise Missing(account)
 
 
-async def add_account(tx: Connection, account: Account, traceparent: str | None) -> None:
+async def add_account(tx: Connection, account: Account, by: By) -> None:
     """Make an account. Raises `Exists`."""
     made = await tx.fetchval("insert into accounts (id) values ($1) on conflict do nothing returning id", account.id)
     if made is None:
         raise Exists(account.id)
-    await add(tx, account.id, "account", account, traceparent)
+    await add(tx, account.id, "account", account, by)
 
 
-async def add(tx: Connection, account: str, kind: Kind, body: DirectoryObject, traceparent: str | None) -> int:
+async def add(tx: Connection, account: str, kind: Kind, body: DirectoryObject, by: By) -> int:
     """Make an object, also where a deleted one was; returns its version. Raises `Exists`, or `AddressTaken`."""
-    await _need_free_address(tx, account, body)
-    version = await tx.fetchval(
-        "insert into directory as d (account, kind, id, version, body) values ($1, $2, $3, 1, $4)"
-        " on conflict (account, kind, id) do update set version = d.version + 1, body = excluded.body,"
-        " updated_at = now() where d.body is null returning version",
-        account,
-        kind,
-        body.id,
-        body.model_dump(mode="json"),
-    )
-    if version is None:
+    if await get(tx, account, kind, body.id) is not None:
         raise Exists(body.id)
-    await _publish(tx, account, kind, body.id, version, body, traceparent)
-    return int(version)
+    return (await write(tx, account, [Change(kind, body.id, None, body.model_dump(mode="json"))], by))[0]
 
 
-async def put(
-    tx: Connection,
-    account: str,
-    kind: Kind,
-    body: DirectoryObject,
-    expected: int | None,
-    traceparent: str | None,
-) -> int:
+async def put(tx: Connection, account: str, kind: Kind, body: DirectoryObject, expected: int | None, by: By) -> int:
     """Change an object and return its version.
 
     Raises:
         Missing, AddressTaken, or VersionChanged unless it is `expected`.
     """
-    await _need_version(tx, account, kind, body.id, expected)
-    await _need_free_address(tx, account, body)
-    version = await tx.fetchval(
-        "update directory set version = version + 1, body = $4, updated_at = now()"
-        " where account = $1 and kind = $2 and id = $3 returning version",
-        account,
-        kind,
-        body.id,
-        body.model_dump(mode="json"),
-    )
-    await _publish(tx, account, kind, body.id, version, body, traceparent)
-    return int(version)
+    before = await _need_version(tx, account, kind, body.id, expected)
+    return (await write(tx, account, [Change(kind, body.id, before, body.model_dump(mode="json"))], by))[0]
 
 
-async def delete(
-    tx: Connection, account: str, kind: Kind, id: str, expected: int | None, traceparent: str | None
-) -> None:
+async def delete(tx: Connection, account: str, kind: Kind, id: str, expected: int | None, by: By) -> None:
     """Delete an object. Raises `Missing`, or `VersionChanged` unless its version is `expected`."""
-    await _need_version(tx, account, kind, id, expected)
-    version = await tx.fetchval(
-        "update directory set version = version + 1, body = null, updated_at = now()"
-        " where account = $1 and kind = $2 and id = $3 returning version",
+    before = await _need_version(tx, account, kind, id, expected)
+    await write(tx, account, [Change(kind, id, before, None)], by)
+
+
+async def write(tx: Connection, account: str, changes: Sequence[Change], by: By) -> list[int]:
+    """Make, change and delete objects of a locked account; returns their versions. Raises `AddressTaken`."""
+    if not changes:
+        return []
+    await _free_addresses(tx, account, [c for c in changes if c.kind == "address"])
+    rows = await tx.fetch(
+        "insert into directory as d (account, kind, id, version, body) select $1, k.kind, k.id, 1, k.body"
+        " from unnest($2::text[], $3::text[], $4::jsonb[]) with ordinality k (kind, id, body, place) order by k.place"
+        " on conflict (account, kind, id) do update set version = d.version + 1, body = excluded.body,"
+        " updated_at = now() returning kind, id, version, updated_at",
+        account,
+        [c.kind for c in changes],
+        [c.id for c in changes],
+        [c.after for c in changes],
+    )
+    written = {(r["kind"], r["id"]): (r["version"], r["updated_at"]) for r in rows}
+    placed = [written[c.kind, c.id] for c in changes]
+    versions = [version for version, _ in placed]
+    await tx.execute("update accounts set directory_version = directory_version + 1 where id = $1", account)
+    await trail.keep(tx, account, changes, versions, by)
+    events = zip(changes, placed, strict=True)
+    await outbox.add(tx, [_row(account, c.kind, c.id, v, c.after, at, by.traceparent) for c, (v, at) in events])
+    return versions
+
+
+async def _need_version(tx: Connection, account: str, kind: Kind, id: str, expected: int | None) -> dict[str, Any]:
+    """The object's body, as today's model shows it."""
+    row = await tx.fetchrow(
+        "select version, body from directory where account = $1 and kind = $2 and id = $3 and body is not null"
+        " for update",
         account,
         kind,
         id,
     )
-    await _publish(tx, account, kind, id, version, None, traceparent)
-
-
-async def _need_version(tx: Connection, account: str, kind: Kind, id: str, expected: int | None) -> None:
-    version = await tx.fetchval(
-        "select version from directory where account = $1 and kind = $2 and id = $3 and body is not null for update",
-        account,
-        kind,
-        id,
-    )
-    if version is None:
+    if row is None:
         raise Missing(id)
-    if expected is not None and version != expected:
+    if expected is not None and row["version"] != expected:
         raise VersionChanged(id)
+    return DIRECTORY_MODELS[kind].model_validate(row["body"]).model_dump(mode="json")
 
 
-async def _need_free_address(tx: Connection, account: str, body: DirectoryObject) -> None:
+async def _free_addresses(tx: Connection, account: str, changes: Sequence[Change]) -> None:
     """Accounts do not share a lock: of two that claim an address at once, the second waits here, and then sees it."""
-    if not isinstance(body, MailAddress):
+    wanted = [c.after["address"] for c in changes if c.after is not None]
+    if not wanted:
         return
-    await tx.execute("select pg_advisory_xact_lock(hashtextextended('kefu.address ' || $1, 0))", body.address)
-    taken = await tx.fetchval(
-        "select exists (select from directory where kind = 'address' and body ->> 'address' = $1"
-        " and (account, id) <> ($2, $3))",
-        body.address,
-        account,
-        body.id,
+    ids = [c.id for c in changes]
+    await tx.execute(
+        "select pg_advisory_xact_lock(h) from (select distinct hashtextextended('kefu.address ' || a, 0) as h"
+        " from unnest($1::text[]) a order by h) sorted",
+        wanted,
     )
-    if taken:
-        raise AddressTaken(body.address)
+    taken = await tx.fetchval(
+        "select body ->> 'address' from directory where kind = 'address' and body ->> 'address' = any($1::text[])"
+        " and not (account = $2 and id = any($3::text[])) limit 1",
+        wanted,
+        account,
+        ids,
+    )
+    if taken is not None:
+        raise AddressTaken(taken)
+    # So that two may change places: each row is checked as it is written.
+    await tx.execute(
+        "update directory set body = null where account = $1 and kind = 'address' and id = any($2::text[])",
+        account,
+        ids,
+    )
+
+
+async def keys_of_sites(tx: Reader, account: str, sites: Sequence[str]) -> list[tuple[str, str]]:
+    """Keys (id, site) that name these sites."""
+    rows = await tx.fetch(
+        "select k.id, s.site from directory k cross join lateral jsonb_array_elements_text(case"
+        " jsonb_typeof(k.body -> 'sites') when 'array' then k.body -> 'sites' else '[]' end) s (site)"
+        " where k.account = $1 and k.kind = 'key' and k.body is not null and s.site = any($2::text[])"
+        " order by k.id, s.site",
+        account,
+        list(sites),
+    )
+    return [(row["id"], row["site"]) for row in rows]
+
+
+async def calendars_of_countries(tx: Reader) -> list[asyncpg.Record]:
+    """Every calendar (account, body) that follows a country's holidays."""
+    return await tx.fetch(
+        "select account, body from directory where kind = 'calendar' and body ->> 'country' is not null"
+        " order by account, id"
+    )
 
 
 async def get(tx: Reader, account: str, kind: Kind, id: str) -> tuple[dict[str, Any], int] | None:
@@ -322,21 +356,6 @@ class StoredKeys:
     async def is_over(self, session: UUID) -> bool:
         """Whether the session has ended before its token."""
         return await sessions.is_over(self._db.pool, session)
-
-
-async def _publish(
-    tx: Connection,
-    account: str,
-    kind: Kind,
-    id: str,
-    version: int,
-    body: DirectoryObject | None,
-    traceparent: str | None,
-) -> None:
-    await tx.execute("update accounts set directory_version = directory_version + 1 where id = $1", account)
-    now = await tx.fetchval("select now()")
-    dumped = None if body is None else body.model_dump(mode="json")
-    await outbox.add(tx, [_row(account, kind, id, version, dumped, now, traceparent)])
 
 
 def _row(

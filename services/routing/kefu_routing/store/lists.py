@@ -22,6 +22,7 @@ class Wanted:
     handler: str | None
     contact: UUID | None
     interaction: str | None
+    unattended: bool
 
 
 async def tickets(tx: Reader, wanted: Wanted, before: UUID | None, limit: int) -> list[Ticket]:
@@ -50,6 +51,8 @@ async def tickets(tx: Reader, wanted: Wanted, before: UUID | None, limit: int) -
     if wanted.interaction is not None:
         place = given(wanted.interaction)
         conditions.append(f"id = any(array(select ticket from interactions where account = $1 and id = {place}))")
+    if wanted.unattended:
+        conditions.append("status = 'active' and unattended_since is not null")
     if before is not None:
         conditions.append(f"id < {given(before)}")
     rows = await tx.fetch(

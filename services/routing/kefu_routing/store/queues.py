@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from uuid import UUID
 
 import asyncpg
 
@@ -12,46 +13,77 @@ from kefu_routing.domain.assignment import GroupKey
 from kefu_routing.domain.model import Ticket
 from kefu_routing.store.tickets import COLUMNS, ticket_of
 
+IN_TURN = "turn_at, id"
+"""The order of a queue: of a group's tickets of one channel, the first is next."""
 
-async def lock_groups(tx: Connection, groups: Collection[GroupKey]) -> None:
-    """One assignment of a group at a time, over all processes."""
-    await tx.execute(
-        "select pg_advisory_xact_lock(h) from"
-        " (select distinct hashtextextended(g, 1) as h from unnest($1::text[]) g order by h) sorted",
-        ["\x1f".join(group) for group in groups],
+
+async def lock_groups(tx: Connection, groups: Collection[GroupKey]) -> set[GroupKey]:
+    """One assignment of a group at a time, over all processes; returns the groups that nobody else assigns now."""
+    named = {"\x1f".join(group): group for group in groups}
+    rows = await tx.fetch(
+        "select g from unnest($1::text[]) g where pg_try_advisory_xact_lock(hashtextextended(g, 1))", sorted(named)
     )
+    return {named[row["g"]] for row in rows}
+
+
+Place = tuple[datetime, UUID]
+"""Where in a queue: by turn, then by id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of one queue: a group's tickets of a channel, those that go on apart from what remains of others."""
+    """The head of one queue, or what follows after a place: a group's tickets of a channel, those that go on apart
+    from what remains of others."""
 
     group: GroupKey
     channel: Channel
     live: bool
     most: int
+    after: Place | None = None
 
 
-async def lock_waiting(tx: Connection, heads: Sequence[Head], now: datetime) -> list[Ticket]:
-    """The tickets at these heads, locked in the order of ids."""
-    if not heads:
+async def shared(tx: Connection, groups: Collection[GroupKey]) -> list[tuple[UUID, frozenset[GroupKey]]]:
+    """Tickets that wait in one of these groups and in others too, and in which; those whose turn it is, at most 1000 an
+    account. Their agents are looked at together."""
+    rows = await tx.fetch(
+        'select t.id, t.account, t."group", t.wider from unnest($1::text[]) k (account)'
+        ' cross join lateral (select id, account, "group", wider from tickets where account = k.account'
+        " and status = 'queued' and wider <> '{}' order by turn_at limit 1000) t",
+        sorted({account for account, _ in groups}),
+    )
+    found = [(r["id"], frozenset((r["account"], group) for group in (r["group"], *r["wider"]))) for r in rows]
+    return [(id, places) for id, places in found if places & set(groups)]
+
+
+async def lock_waiting(
+    tx: Connection, heads: Sequence[Head], also: Collection[UUID], groups: Collection[GroupKey], now: datetime
+) -> list[Ticket]:
+    """The tickets at these heads and those that are named, locked in the order of ids; only those of the groups."""
+    if not heads and not also:
         return []
     # An array of ids, and not a join: it is looked up by the primary key, whatever the planner believes of the table.
     rows = await tx.fetch(
         f"select {COLUMNS} from tickets where id = any(array(select head.id from"
-        " unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::integer[])"
-        ' h (account, "group", channel, live, most)'
+        " unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::integer[], $6::timestamptz[], $7::uuid[])"
+        ' h (account, "group", channel, live, most, after_at, after_id)'
         ' cross join lateral (select id from tickets t where t.account = h.account and t."group" = h."group"'
-        " and t.channel = h.channel and t.live = h.live and t.status = 'queued' and t.ready_at <= $6"
-        " order by t.priority desc, t.opened_at limit h.most) head)) order by id for update",
+        " and t.channel = h.channel and t.live = h.live and t.status = 'queued' and t.ready_at <= $8"
+        " and (t.turn_at, t.id) > (h.after_at, h.after_id)"
+        f" order by {IN_TURN} limit h.most) head) || $9::uuid[]) order by id for update",
         [h.group[0] for h in heads],
         [h.group[1] for h in heads],
         [h.channel.value for h in heads],
         [h.live for h in heads],
         [h.most for h in heads],
+        [h.after[0] if h.after else _FIRST[0] for h in heads],
+        [h.after[1] if h.after else _FIRST[1] for h in heads],
         now,
+        list(also),
     )
-    return _still_queued(rows, {h.group for h in heads})
+    return [t for t in _still_queued(rows, groups) if t.ready_at <= now]
+
+
+_FIRST: Place = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 async def lock_homeless(tx: Connection, gone: Collection[GroupKey], limit: int) -> list[Ticket]:
@@ -73,18 +105,24 @@ def _still_queued(rows: Sequence[asyncpg.Record], groups: Collection[GroupKey]) 
     return [t for t in found if t.status is TicketStatus.QUEUED and (t.account, t.group) in groups]
 
 
-async def is_used(tx: Reader, account: str, *, group: str | None = None, agent: str | None = None) -> bool:
-    """Whether an open ticket waits in, is offered to or is in the hands of the group or the agent."""
-    found: bool = await tx.fetchval(
-        "select exists (select from tickets where account = $1 and \"group\" = $2 and status = 'queued')"
-        " or exists (select from tickets where account = $1 and status = 'active' and (\"group\" = $2 or handler = $3))"
+async def used(
+    tx: Reader, account: str, groups: Collection[str], agents: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Those of these groups and agents where an open ticket waits, is offered or is in hand."""
+    rows = await tx.fetch(
+        "select 'group' as what, g.id from unnest($2::text[]) g (id) where"
+        " exists (select from tickets t where t.account = $1 and t.\"group\" = g.id and t.status = 'queued')"
+        " or exists (select from tickets t where t.account = $1 and t.status = 'active' and t.\"group\" = g.id)"
         " or exists (select from offers o join tickets t on t.id = o.ticket where o.account = $1"
-        " and o.status = 'open' and (t.\"group\" = $2 or o.agent = $3))",
+        " and o.status = 'open' and t.\"group\" = g.id)"
+        " union all select 'agent', a.id from unnest($3::text[]) a (id) where"
+        " exists (select from tickets t where t.account = $1 and t.status = 'active' and t.handler = a.id)"
+        " or exists (select from offers o where o.account = $1 and o.status = 'open' and o.agent = a.id)",
         account,
-        group,
-        agent,
+        sorted(groups),
+        sorted(agents),
     )
-    return found
+    return [r["id"] for r in rows if r["what"] == "group"], [r["id"] for r in rows if r["what"] == "agent"]
 
 
 async def waiting_groups(pool: Reader, now: datetime) -> set[tuple[str, str]]:
@@ -98,9 +136,10 @@ async def waiting_groups(pool: Reader, now: datetime) -> set[tuple[str, str]]:
 
 
 async def lengths(tx: Reader, account: str, now: datetime) -> list[asyncpg.Record]:
-    """Per group: how many wait (`waiting`), and the oldest's opening (`oldest`)."""
+    """Per group: how many wait (`waiting`), how many of them on the line (`live`), the oldest's opening (`oldest`)."""
     return await tx.fetch(
-        'select "group", count(*) as waiting, min(opened_at) as oldest from tickets where account = $1'
+        'select "group", count(*) as waiting, count(*) filter (where live) as live, min(opened_at) as oldest'
+        " from tickets where account = $1"
         ' and status = \'queued\' and ready_at <= $2 and "group" is not null group by "group" order by "group"',
         account,
         now,
@@ -123,17 +162,46 @@ async def look_again(tx: Connection, account: str) -> None:
     )
 
 
-async def of_site(tx: Connection, account: str, site: str, groups: list[str]) -> asyncpg.Record:
-    """How many calls and chats of a site wait (`waiting`), and the mean wait of the last hour's answers (`wait_s`)."""
-    row = await tx.fetchrow(
-        'select (select count(*) from tickets where account = $1 and "group" = any($3::text[])'
-        " and status = 'queued' and site = $2 and channel in ('call', 'chat')) as waiting,"
-        " (select avg(extract(epoch from answered_at - opened_at))::float8 from (select answered_at, opened_at"
-        " from tickets where account = $1 and site = $2 and channel in ('call', 'chat') and answered_at is not null"
-        " and answered_at > now() - interval '1 hour' order by id desc limit 50) lately) as wait_s",
+async def waiting_live(tx: Reader, account: str, groups: Collection[str], now: datetime) -> list[asyncpg.Record]:
+    """Per group and site: how many calls and chats wait (`waiting`)."""
+    return await tx.fetch(
+        'select "group", site, count(*) as waiting from tickets where account = $1 and "group" = any($2::text[])'
+        " and status = 'queued' and live and ready_at <= $3 group by \"group\", site",
         account,
-        site,
-        groups,
+        sorted(groups),
+        now,
     )
-    assert row is not None
-    return row
+
+
+async def answers(
+    tx: Reader, groups: Collection[GroupKey], since: datetime, now: datetime
+) -> dict[tuple[GroupKey, Channel], int]:
+    """How many calls and chats were answered in each group lately. Those still in the group count, others do not."""
+    rows = await tx.fetch(
+        'select k.account, k."group", t.channel, count(*) as answered from unnest($1::text[], $2::text[])'
+        ' k (account, "group") join tickets t on t.account = k.account and t."group" = k."group"'
+        " and t.channel in ('call', 'chat') and t.answered_at > $3 and t.answered_at <= $4"
+        ' group by k.account, k."group", t.channel',
+        [account for account, _ in groups],
+        [group for _, group in groups],
+        since,
+        now,
+    )
+    return {((r["account"], r["group"]), Channel(r["channel"])): r["answered"] for r in rows}
+
+
+async def kinds_waiting(tx: Reader, account: str, groups: Collection[str], now: datetime) -> list[asyncpg.Record]:
+    """What kinds of tickets wait in the groups, or overflowed to them.
+
+    Each by group, channel, category, site and overflow step, and whether it takes capacity.
+    """
+    return await tx.fetch(
+        # Like assignment it reads nothing but what waits.
+        'select distinct "group", channel, category, site, step,'
+        " live or channel in ('email', 'message') as takes_capacity from tickets"
+        " where account = $1 and status = 'queued' and ready_at <= $3"
+        ' and ("group" = any($2::text[]) or wider && $2::text[])',
+        account,
+        sorted(groups),
+        now,
+    )

@@ -1,6 +1,7 @@
 """Agents' presence, what they hold, and the locks under which they are given work."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields
 from datetime import datetime
 from uuid import UUID
 
@@ -10,6 +11,8 @@ from kefu_common.events.words import Channel, PresenceState
 from kefu_common.postgres.database import Connection, Reader
 from kefu_routing.domain.model import Seat
 
+_COLUMNS = ", ".join(f"s.{f.name}" for f in fields(Seat))
+
 
 async def lock(tx: Connection, agents: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Seat]:
     """Lock agents (account, id), in that order, until the transaction ends. Whoever is given work is locked first."""
@@ -17,8 +20,7 @@ async def lock(tx: Connection, agents: Iterable[tuple[str, str]]) -> dict[tuple[
     if not wanted:
         return {}
     rows = await tx.fetch(
-        "select s.account, s.agent, s.state, s.offers_day, s.offers_today, s.last_offer_at from seats s"
-        " join unnest($1::text[], $2::text[]) k (account, agent) using (account, agent)"
+        f"select {_COLUMNS} from seats s join unnest($1::text[], $2::text[]) k (account, agent) using (account, agent)"
         " order by s.account, s.agent for update of s",
         [a[0] for a in wanted],
         [a[1] for a in wanted],
@@ -26,10 +28,51 @@ async def lock(tx: Connection, agents: Iterable[tuple[str, str]]) -> dict[tuple[
     return {(r["account"], r["agent"]): seat_of(r) for r in rows}
 
 
+async def read(tx: Reader, agents: Iterable[tuple[str, str]]) -> list[asyncpg.Record]:
+    """Agents (account, agent), not locked: their state, whether they are leaving, and how many calls each holds."""
+    wanted = list(agents)
+    return await tx.fetch(
+        "select s.account, s.agent, s.state, s.next_state is not null as is_leaving, (select count(*) from tickets t"
+        " where t.account = s.account and t.holder = s.agent and t.channel = 'call') as calls from seats s"
+        " join unnest($1::text[], $2::text[]) k (account, agent) using (account, agent)",
+        [a[0] for a in wanted],
+        [a[1] for a in wanted],
+    )
+
+
 def seat_of(row: asyncpg.Record) -> Seat:
     """A row as a seat."""
-    state = PresenceState(row["state"]) if row["state"] is not None else None
-    return Seat(row["account"], row["agent"], state, row["offers_day"], row["offers_today"], row["last_offer_at"])
+    values = dict(row)
+    for name in ("state", "next_state"):
+        values[name] = PresenceState(values[name]) if values[name] is not None else None
+    return Seat(**values)
+
+
+async def save(tx: Connection, seats: Iterable[Seat]) -> None:
+    """Write what these agents, who are locked, do now."""
+    rows = list(seats)
+    if not rows:
+        return
+    await tx.execute(
+        "update seats s set since = case when s.state is distinct from k.state then now() else s.since end,"
+        " state = k.state, reason = k.reason, next_state = k.next_state, next_reason = k.next_reason,"
+        " until = k.until, freed_at = k.freed_at"
+        " from jsonb_to_recordset($1::jsonb) k (account text, agent text, state text, reason text, next_state text,"
+        " next_reason text, until timestamptz, freed_at timestamptz) where s.account = k.account and s.agent = k.agent",
+        rows,
+    )
+
+
+async def in_hand(tx: Connection, agents: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """How many tickets these agents have in hand: accepted, and not over."""
+    rows = await tx.fetch(
+        "select k.account, k.agent, count(t.id) as held from unnest($1::text[], $2::text[]) k (account, agent)"
+        " left join tickets t on t.account = k.account and t.holder = k.agent and t.status = 'active'"
+        " group by k.account, k.agent",
+        [a[0] for a in agents],
+        [a[1] for a in agents],
+    )
+    return {(r["account"], r["agent"]): r["held"] for r in rows}
 
 
 async def held_by(tx: Connection, agents: Collection[tuple[str, str]]) -> dict[tuple[str, str], dict[Channel, int]]:
@@ -72,41 +115,44 @@ async def signed_in(tx: Connection, account: str) -> list[str]:
     return [row["agent"] for row in rows]
 
 
-async def set_state(
-    tx: Connection,
-    account: str,
-    agent: str,
-    state: PresenceState | None,
-    reason: str | None,
-    lease_s: int | None,
-) -> None:
-    """Change what an agent does; None signs them out. `lease_s` None keeps the lease, 0 means none."""
+async def sign_in(tx: Connection, account: str, agent: str, lease_s: int) -> None:
+    """Take a seat, available. `lease_s` 0: no lease."""
     await tx.execute(
-        "insert into seats as s (account, agent, state, reason, since, lease_s, lease_until)"
-        " values ($1, $2, $3, $4, now(), coalesce($5, 0),"
-        " case when coalesce($5, 0) = 0 then 'infinity' else now() + make_interval(secs => $5) end)"
-        " on conflict (account, agent) do update set state = excluded.state, reason = excluded.reason, since = now(),"
-        " lease_s = coalesce($5, s.lease_s), lease_until = case coalesce($5, s.lease_s) when 0 then 'infinity'"
-        " else now() + make_interval(secs => coalesce($5, s.lease_s)) end",
+        "insert into seats as s (account, agent, state, since, freed_at, lease_s, lease_until)"
+        " values ($1, $2, 'available', now(), now(), $3::integer,"
+        " case $3::integer when 0 then 'infinity' else now() + make_interval(secs => $3::integer) end)"
+        " on conflict (account, agent) do update set state = excluded.state, since = now(), reason = null,"
+        " next_state = null, next_reason = null, until = null, freed_at = now(), lease_s = excluded.lease_s,"
+        " lease_until = excluded.lease_until",
         account,
         agent,
-        state,
-        reason,
         lease_s,
     )
 
 
-async def renew_lease(tx: Connection, account: str, agent: str, lease_s: int | None = None) -> bool:
-    """A sign of life, or a lease of another length; whether the agent is signed in."""
-    row = await tx.fetchval(
+async def sign_out(tx: Connection, account: str, agent: str) -> None:
+    """Leave the seat."""
+    await tx.execute(
+        "update seats set state = null, reason = null, next_state = null, next_reason = null, until = null,"
+        " since = now() where account = $1 and agent = $2",
+        account,
+        agent,
+    )
+
+
+async def renew_lease(
+    tx: Connection, account: str, agent: str, lease_s: int | None = None
+) -> tuple[PresenceState | None, str | None]:
+    """A sign of life, or a lease of another length; returns the agent's state and its reason."""
+    row = await tx.fetchrow(
         "update seats set lease_s = coalesce($3, lease_s), lease_until = case coalesce($3, lease_s) when 0 then"
         " 'infinity' else now() + make_interval(secs => coalesce($3, lease_s)) end"
-        " where account = $1 and agent = $2 and state is not null returning agent",
+        " where account = $1 and agent = $2 and state is not null returning state, reason",
         account,
         agent,
         lease_s,
     )
-    return row is not None
+    return (None, None) if row is None else (PresenceState(row["state"]), row["reason"])
 
 
 async def leases_over(tx: Reader, now: datetime) -> list[tuple[str, str]]:
@@ -118,7 +164,8 @@ async def leases_over(tx: Reader, now: datetime) -> list[tuple[str, str]]:
 async def send_away(tx: Connection, agents: Collection[tuple[str, str]], now: datetime) -> list[tuple[str, str]]:
     """Those of these agents, who are locked, whose client is still gone are away from now on."""
     rows = await tx.fetch(
-        "update seats s set state = 'away', reason = 'lease', since = $1 from unnest($2::text[], $3::text[])"
+        "update seats s set state = 'away', reason = 'lease', since = $1, next_state = null, next_reason = null,"
+        " until = null from unnest($2::text[], $3::text[])"
         f" k (account, agent) where s.account = k.account and s.agent = k.agent and {_LEASE_OVER}"
         " returning s.account, s.agent",
         now,
@@ -142,15 +189,37 @@ async def offered_to(tx: Connection, agents: Collection[tuple[str, str]]) -> lis
     return [r["ticket"] for r in rows]
 
 
-async def make_room(tx: Connection, account: str, agent: str) -> None:
-    """A row for a new agent, signed out, so that it can be locked."""
-    await tx.execute("insert into seats (account, agent) values ($1, $2) on conflict do nothing", account, agent)
+async def handled_by(tx: Connection, agents: Collection[tuple[str, str]]) -> list[UUID]:
+    """Tickets that these agents have in hand."""
+    rows = await tx.fetch(
+        "select t.id from unnest($1::text[], $2::text[]) k (account, agent)"
+        " join tickets t on t.account = k.account and t.handler = k.agent and t.status = 'active'",
+        [a[0] for a in agents],
+        [a[1] for a in agents],
+    )
+    return [r["id"] for r in rows]
+
+
+async def states_over(tx: Reader, now: datetime) -> list[tuple[str, str]]:
+    """Agents whose state ends by itself; at most 500."""
+    rows = await tx.fetch("select account, agent from seats where until <= $1 order by until limit 500", now)
+    return [(r["account"], r["agent"]) for r in rows]
+
+
+async def make_room(tx: Connection, account: str, agents: Sequence[str]) -> None:
+    """A row for each new agent, signed out, so that it can be locked."""
+    await tx.execute(
+        "insert into seats (account, agent) select $1, * from unnest($2::text[]) on conflict do nothing",
+        account,
+        list(agents),
+    )
 
 
 async def shown(tx: Connection, account: str, agent: str) -> asyncpg.Record | None:
-    """An agent's presence (agent, state, reason, since, lease_until)."""
+    """An agent's presence (agent, state, reason, since, next_state, next_reason, until, lease_until)."""
     return await tx.fetchrow(
-        "select agent, state, reason, since, nullif(lease_until, 'infinity') as lease_until from seats"
+        "select agent, state, reason, since, next_state, next_reason, until,"
+        " nullif(lease_until, 'infinity') as lease_until from seats"
         " where account = $1 and agent = $2",
         account,
         agent,
@@ -167,13 +236,3 @@ async def open_offers(tx: Connection, account: str, agent: str, after: UUID | No
         after,
         limit,
     )
-
-
-async def available(tx: Connection, account: str, agents: Sequence[str]) -> int:
-    """How many of these agents are available."""
-    count: int = await tx.fetchval(
-        "select count(*) from seats where account = $1 and agent = any($2::text[]) and state = 'available'",
-        account,
-        list(agents),
-    )
-    return count

@@ -8,22 +8,23 @@ from kefu_common.mail_tags import TAG_SIGNER
 from kefu_common.postgres.database import Connection, Database, Reader
 from kefu_common.sealing import CannotOpen, Sealer
 from kefu_common.tokens import SESSION_SIGNER
+from kefu_routing.domain.changes import KEFU, By
 from kefu_routing.store import directory
 
 _BYTES: Final = 32
 _SHARED: Final = (TAG_SIGNER, SESSION_SIGNER)
 
 
-async def make(tx: Connection, sealer: Sealer, account: str, traceparent: str | None) -> None:
+async def make(tx: Connection, sealer: Sealer, account: str, by: By) -> None:
     """Give a new account the secrets that sign its ticket tags and tokens; without a sealing key it has none."""
     if sealer.is_able:
         for id in _SHARED:
-            await _make_one(tx, sealer, account, id, traceparent)
+            await _make_one(tx, sealer, account, id, by)
 
 
-async def _make_one(tx: Connection, sealer: Sealer, account: str, id: str, traceparent: str | None) -> None:
+async def _make_one(tx: Connection, sealer: Sealer, account: str, id: str, by: By) -> None:
     sealed = sealer.seal(random.token_urlsafe(_BYTES))
-    await directory.add(tx, account, "secret", Secret(id=id, sealed=sealed), traceparent)
+    await directory.add(tx, account, "secret", Secret(id=id, sealed=sealed), by)
 
 
 async def token_secret(tx: Reader, sealer: Sealer, account: str) -> str:
@@ -42,8 +43,9 @@ async def make_missing(db: Database, sealer: Sealer) -> None:
         await tx.execute("select pg_advisory_xact_lock(hashtextextended('kefu.secrets', 0))")
         lacking = await tx.fetch(
             "select a.id as account, s.id from accounts a cross join unnest($1::text[]) s (id) where not exists"
-            " (select from directory d where d.account = a.id and d.kind = 'secret' and d.id = s.id) order by a.id, s.id",
+            " (select from directory d where d.account = a.id and d.kind = 'secret' and d.id = s.id)"
+            " order by a.id, s.id",
             list(_SHARED),
         )
         for row in lacking:  # once in an account's life, when a deployment first has a sealing key
-            await _make_one(tx, sealer, row["account"], row["id"], None)
+            await _make_one(tx, sealer, row["account"], row["id"], KEFU)

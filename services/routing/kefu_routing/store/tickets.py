@@ -9,6 +9,7 @@ import asyncpg
 from kefu_common.events.words import Channel, TicketKind, TicketStatus
 from kefu_common.postgres.database import Connection, Reader
 from kefu_routing.domain.model import Offer, OfferStatus, Ticket
+from kefu_routing.domain.work import Work
 
 COLUMNS = ", ".join(f'"{f.name}"' for f in fields(Ticket))
 _FIXED = {"id", "account", "site", "channel", "contact", "interaction", "opened_at", "partition", "adapter", "subject"}
@@ -44,6 +45,37 @@ async def lock(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, Ticket]:
         return {}
     rows = await tx.fetch(f"select {COLUMNS} from tickets where id = any($1::uuid[]) order by id for update", wanted)
     return {row["id"]: ticket_of(row) for row in rows}
+
+
+async def unattended_of(tx: Reader, account: str, agent: str) -> list[UUID]:
+    """What the agent has in hand since before their client vanished."""
+    rows = await tx.fetch(
+        "select id from tickets where account = $1 and handler = $2 and status = 'active'"
+        " and unattended_since is not null",
+        account,
+        agent,
+    )
+    return [row["id"] for row in rows]
+
+
+async def holders(tx: Reader, ids: Iterable[UUID]) -> set[tuple[str, str]]:
+    """Whose hands these tickets fill (account, agent)."""
+    rows = await tx.fetch(
+        "select account, holder from tickets where id = any($1::uuid[]) and holder is not null", list(ids)
+    )
+    return {(row["account"], row["holder"]) for row in rows}
+
+
+async def last_agents(tx: Reader, contacts: Sequence[tuple[str, UUID]]) -> dict[UUID, str]:
+    """Who served each of these contacts last, of those whom somebody served."""
+    rows = await tx.fetch(
+        "select k.contact, t.agent from unnest($1::text[], $2::uuid[]) k (account, contact)"
+        " cross join lateral (select coalesce(handler, owner) as agent from tickets where account = k.account"
+        " and contact = k.contact and owner is not null order by id desc limit 1) t",
+        [c[0] for c in contacts],
+        [c[1] for c in contacts],
+    )
+    return {row["contact"]: row["agent"] for row in rows}
 
 
 async def of_interactions(tx: Connection, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
@@ -95,17 +127,44 @@ async def save(tx: Connection, tickets: Iterable[Ticket]) -> None:
         await tx.execute(_SAVE, rows)
 
 
-async def save_interactions(tx: Connection, interactions: dict[tuple[str, str], UUID]) -> None:
-    """Remember which ticket an interaction's events belong to."""
-    if not interactions:
-        return
-    places = sorted(interactions)
-    await tx.execute(
-        "insert into interactions (account, id, ticket) select * from unnest($1::text[], $2::text[], $3::uuid[])"
-        " on conflict (account, id) do update set ticket = excluded.ticket",
-        [p[0] for p in places],
-        [p[1] for p in places],
-        [interactions[p] for p in places],
+async def save_interactions(tx: Connection, work: Work) -> None:
+    """Remember which ticket an interaction's events belong to, and move what was said by those that were split off."""
+    if work.interactions:
+        places = sorted(work.interactions)
+        addresses = [work.addresses.get(place, (None, None)) for place in places]
+        await tx.execute(
+            "insert into interactions as i (account, id, ticket, joined_at, reply_email, reply_phone)"
+            " select a, n, t, now(), e, p from"
+            " unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::text[]) k (a, n, t, e, p)"
+            " on conflict (account, id) do update set ticket = excluded.ticket,"
+            " reply_email = coalesce(excluded.reply_email, i.reply_email),"
+            " reply_phone = coalesce(excluded.reply_phone, i.reply_phone)",
+            [p[0] for p in places],
+            [p[1] for p in places],
+            [work.interactions[p] for p in places],
+            [a[0] for a in addresses],
+            [a[1] for a in addresses],
+        )
+    if work.split_off:
+        moves = [(place[1], *tickets) for place, tickets in work.split_off.items()]
+        await tx.execute(
+            "update messages m set ticket = k.new from unnest($1::text[], $2::uuid[], $3::uuid[]) k (place, old, new)"
+            " where m.ticket = k.old and m.interaction = k.place",
+            [m[0] for m in moves],
+            [m[1] for m in moves],
+            [m[2] for m in moves],
+        )
+
+
+async def joined_by(tx: Connection, account: str, ticket: UUID, interaction: str) -> asyncpg.Record | None:
+    """How an interaction belongs to a ticket: when the first thing was said by it (`at`; None: nothing that is known),
+    and where whoever wrote is answered (`reply_email`, `reply_phone`). None: it does not belong to it."""
+    return await tx.fetchrow(
+        "select i.reply_email, i.reply_phone, (select min(at) from messages where ticket = $2 and interaction = $3)"
+        " as at from interactions i where i.account = $1 and i.id = $3 and i.ticket = $2",
+        account,
+        ticket,
+        interaction,
     )
 
 

@@ -1,28 +1,59 @@
 """Writing what a transaction decided, in bulk, with the events that follow from it."""
 
+from kefu_common.events.agents import AgentPresenceChanged
 from kefu_common.kafka import topics
 from kefu_common.postgres import outbox
 from kefu_common.postgres.database import Connection
+from kefu_routing.domain import presence
+from kefu_routing.domain.holding import wake_groups_of
 from kefu_routing.domain.work import Work
-from kefu_routing.store import instructions, tickets, visits
+from kefu_routing.store import instructions, invitations, seats, tickets, visits
 
 
 async def save(tx: Connection, work: Work) -> None:
     """Write everything. Nothing of it is true before the transaction commits, and then all of it is."""
     await tickets.save(tx, work.tickets.values())
-    await tickets.save_interactions(tx, work.interactions)
+    await _save_presence(tx, work)
+    await tickets.save_interactions(tx, work)
     await tickets.save_offers(tx, work.offers.values())
     await _save_messages(tx, work)
     await instructions.add(tx, work.instructions)
     await instructions.save_outcomes(tx, work.outcomes)
     await visits.add(tx, work.visits)
+    await invitations.watch(tx, work.watched.values())
+    await invitations.add(tx, work.invited)
+    await invitations.begin_chats(tx, work.chats_begun)
+    await invitations.fail(tx, work.failed_invites)
     await _save_history(tx, work)
     await outbox.add(tx, _rows(work))
+
+
+async def _save_presence(tx: Connection, work: Work) -> None:
+    """What an agent does next follows from what they still have in hand, which is known when tickets are written."""
+    keys = work.freed.keys() | work.acted.keys()
+    if not keys:
+        return
+    found = {key: work.seats[key] for key in keys & work.seats.keys()}
+    found |= await seats.lock(tx, keys - found.keys())
+    leaving = [key for key, seat in found.items() if seat.next_state is not None]
+    in_hand = await seats.in_hand(tx, leaving) if leaving else {}
+    for key, seat in found.items():
+        # A call that was answered at a phone nobody was rung at: the agent is there, and then it ends.
+        causes = [presence.come_back(seat, work.acted[key])] if key in work.acted else []
+        if key in work.freed:
+            causes.append(presence.ticket_ended(seat, work.freed[key], in_hand.get(key, 0)))
+        for cause in causes:
+            if cause is not None:
+                at = work.freed[key].at if key in work.freed else work.acted[key]
+                work.agent_did(*key, AgentPresenceChanged, at, None, state=seat.state, cause=cause)
+                wake_groups_of(work, *key)
+    await seats.save(tx, found.values())
 
 
 def _rows(work: Work) -> list[outbox.Row]:
     rows = [outbox.event_row(topics.TICKETS, str(h.ticket), h.event) for h in work.history]
     rows += [outbox.event_row(topics.OUTBOUND, p.key, p.event) for p in work.instructions]
+    rows += [outbox.event_row(topics.OUTBOUND, p.key, p.event) for p in work.invites]
     rows += [outbox.event_row(topics.MESSAGES, p.key, p.event) for p in work.wanted]
     rows += [outbox.event_row(topics.AGENTS, p.key, p.event) for p in work.agent_events]
     rows += [outbox.event_row(topics.CONTACTS, p.key, p.event) for p in work.contact_events]
@@ -45,6 +76,7 @@ async def _save_messages(tx: Connection, work: Work) -> None:
                 "attachments": m.attachments,
                 "state": m.state,
                 "auto": m.auto,
+                "interaction": m.interaction,
             }
             for m in work.messages
         ]

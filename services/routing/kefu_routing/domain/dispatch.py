@@ -1,0 +1,90 @@
+"""One round of assignment over tickets and agents that are at hand: what is ready, who gets it, and the offers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from kefu_routing.domain import admission, assignment, offers, turns
+from kefu_routing.domain.assignment import Decision, GroupKey
+from kefu_routing.domain.holding import enqueue
+from kefu_routing.domain.model import LIVE_CHANNELS, Ticket
+from kefu_routing.domain.strategies import Candidate
+from kefu_routing.domain.work import Work
+
+Teams = Mapping[GroupKey, Sequence[Candidate]]
+
+
+@dataclass(slots=True)
+class Round:
+    """What is decided in one transaction."""
+
+    work: Work
+    teams: Teams
+    now: datetime
+    tickets: dict[UUID, Ticket] = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=list)
+
+    def decide(self, waiting: Sequence[Ticket]) -> None:
+        """Offer what may be offered of these."""
+        ready = self._in_place(self._open_now(waiting))
+        self.tickets |= {t.id: t for t in ready}
+        decided = assignment.assign((self._seen(t) for t in ready), self.teams, self.now)
+        for decision in decided:
+            assert isinstance(decision.ticket, UUID)
+            offers.offer(self.work, self.tickets[decision.ticket], decision.agent, self.now, decision.why)
+        self.decisions += decided
+
+    def _open_now(self, waiting: Iterable[Ticket]) -> list[Ticket]:
+        """E-mails and messages wait for the next open minute; who is on the line is served though it has closed."""
+        ready: list[Ticket] = []
+        opens: dict[tuple[str, str], datetime] = {}
+        for waits in waiting:
+            if waits.channel not in LIVE_CHANNELS:
+                site = waits.account, waits.site
+                directory = self.work.directories[waits.account]
+                if site not in opens:
+                    opens[site] = admission.opens_at(directory, waits.site, self.now)
+                if opens[site] > self.now:
+                    turns.hold_until(waits, directory.plans.get(waits.site), opens[site])
+                    self.work.tickets[waits.id] = waits
+                    continue
+            ready.append(waits)
+        return ready
+
+    def _in_place(self, waiting: Iterable[Ticket]) -> list[Ticket]:
+        """Those whose source and tier one of their groups still ticks; others go where they would if they came now."""
+        ready: list[Ticket] = []
+        for waits in waiting:
+            if self._groups(waits):
+                ready.append(waits)
+                continue
+            group = admission.group_for(self.work.directories[waits.account], waits)
+            if group is not None:
+                enqueue(self.work, waits, "transferred", self.now, group)
+        return ready
+
+    def _groups(self, waits: Ticket) -> list[GroupKey]:
+        """Its own group, and those to which it overflowed, as far as they tick its source and tier."""
+        directory = self.work.directories[waits.account]
+        groups = [g for g in (waits.group, *waits.wider) if g is not None and admission.is_ticked(directory, g, waits)]
+        return [(waits.account, group) for group in groups if (waits.account, group) in self.teams]
+
+    def _seen(self, waits: Ticket) -> assignment.Waiting:
+        """The ticket as the rules of assignment see it."""
+        directory = self.work.directories[waits.account]
+        plan = directory.plans.get(waits.site)
+        first, *wider = self._groups(waits)
+        return assignment.Waiting(
+            waits.id,
+            first,
+            waits.channel,
+            waits.turn_at,
+            plan.strategy if plan is not None else "round_robin",
+            {agent: datetime.fromisoformat(at) for agent, at in waits.passed.items()},
+            waits.takes_capacity,
+            tuple(wider),
+            turns.skills_needed(directory, waits),
+            waits.preferred,
+            waits.preferred_until,
+        )

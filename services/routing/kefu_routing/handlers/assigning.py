@@ -1,0 +1,199 @@
+"""One transaction that offers what waits in some groups to their free agents."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import asyncpg
+
+from kefu_common.events.directory import Account
+from kefu_common.events.words import Channel, PresenceState
+from kefu_common.ids import new_id
+from kefu_common.postgres.database import Connection, Reader
+from kefu_routing.domain import admission, assignment
+from kefu_routing.domain.assignment import GroupKey
+from kefu_routing.domain.dispatch import Round
+from kefu_routing.domain.holding import enqueue
+from kefu_routing.domain.model import LIVE_CHANNELS, AccountDirectory, Seat, Ticket
+from kefu_routing.domain.strategies import Candidate
+from kefu_routing.domain.work import Work
+from kefu_routing.store import queues, seats
+from kefu_routing.store import work as store
+from kefu_routing.store.directory import DirectoryCache
+from kefu_routing.store.queues import Head
+
+AgentKey = tuple[str, str]
+_OFFERS_AT_ONCE = 1000
+"""So many the groups of one transaction share."""
+_SPARE = 3
+"""So many more than there is room for are looked at first: agents may have declined some of them just now."""
+_REMAINS = 10
+"""How much of what remains of calls and chats is looked at first."""
+_LOOKED_AT_MOST = 20_000
+"""Tickets that one transaction locks. So many at the head of a queue that nobody may take hide those behind them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """What one transaction did: how many offers it made, where more waits, and which groups there are no more."""
+
+    offered: int
+    unfinished: set[GroupKey]
+    gone: set[GroupKey]
+    busy: set[GroupKey]
+    """Where somebody else assigns at this moment."""
+
+
+async def assign_groups(
+    tx: Connection, directories: DirectoryCache, groups: Collection[GroupKey], clock: Callable[[], datetime]
+) -> Assigned:
+    """Offer what waits in the groups to their free agents. Locks the groups, these agents and the tickets, in turn.
+
+    A ticket that waits in further groups too is offered to the best of all their agents: these groups come along. The
+    clock is read when the agents are locked, so that offers made one after the other say so.
+    """
+    shared = await queues.shared(tx, groups)
+    together = set(groups).union(*(places for _, places in shared))
+    ours = await queues.lock_groups(tx, together)
+    # A ticket of which not all groups are ours waits for a moment in which they are.
+    skipped = {id for id, places in shared if not places <= ours}
+    found = await directories.load(tx, {account for account, _ in ours})
+    members = {g: _members(found[g[0]], g) for g in ours if g[0] in found and g[1] in found[g[0]].groups}
+    agents = await _candidates(tx, found, {agent for team in members.values() for agent in team}, clock)
+    now = clock()
+    teams = {group: [agents[agent] for agent in team if agent in agents] for group, team in members.items()}
+    this = Round(Work(found, new_id), teams, now)
+    rest = await _look(tx, this, [id for id, _ in shared if id not in skipped], skipped)
+    chosen = {(this.tickets[d.ticket].account, d.agent) for d in this.decisions if isinstance(d.ticket, UUID)}
+    counted = [_counted(key, agents[key], _today(found[key[0]].account, now)) for key in chosen]
+    await seats.count_offers(tx, counted)
+    await store.save(tx, this.work)
+    gone = {g for g in ours & set(groups) if g[0] in found} - members.keys()
+    # What moved to another group is looked at there.
+    return Assigned(len(this.decisions), rest | this.work.groups_to_assign, gone, set(groups) - ours)
+
+
+async def worth_a_look(
+    pool: Reader, directories: DirectoryCache, groups: Collection[GroupKey]
+) -> tuple[set[GroupKey], set[GroupKey]]:
+    """Which groups have an agent who is there and not on a call, and which are unknown; most have none when many wait.
+
+    Whoever comes after this look wakes their groups.
+    """
+    found = await directories.load(pool, {account for account, _ in groups})
+    members = {g: _members(found[g[0]], g) for g in groups if g[0] in found and g[1] in found[g[0]].groups}
+    rows = await seats.read(pool, {agent for team in members.values() for agent in team})
+    free = {(row["account"], row["agent"]) for row in rows if _is_free(row)}
+    return {group for group, team in members.items() if free.intersection(team)}, set(groups) - members.keys()
+
+
+def _is_free(row: asyncpg.Record) -> bool:
+    return row["state"] == PresenceState.AVAILABLE and not row["is_leaving"] and row["calls"] == 0
+
+
+async def _candidates(
+    tx: Connection,
+    directories: Mapping[str, AccountDirectory],
+    agents: Collection[AgentKey],
+    clock: Callable[[], datetime],
+) -> dict[AgentKey, Candidate]:
+    """The agents with what they hold. Those who are there are locked: nobody else gives them work.
+
+    Whoever is on a call is not: their switch has something to say of it, and would wait for us. Who is free in the next
+    moment is so by a commit that wakes their groups.
+    """
+    everybody: dict[AgentKey, Candidate] = {}
+    free: list[AgentKey] = []
+    for row in await seats.read(tx, agents):
+        account, agent, state, is_leaving, calls = row
+        known = directories[account].agents[agent]
+        if _is_free(row):
+            free.append((account, agent))
+        else:
+            everybody[account, agent] = assignment.not_looked_at(known, state, is_leaving, calls)
+    locked = await seats.lock(tx, free)
+    held = await seats.held_by(tx, locked)
+    days = {account: _today(directory.account, clock()) for account, directory in directories.items()}
+    for key, seat in locked.items():
+        known = directories[key[0]].agents[key[1]]
+        everybody[key] = assignment.candidate_of(seat, known, held[key], days[key[0]])
+    return everybody
+
+
+async def _look(tx: Connection, this: Round, also: Sequence[UUID], skipped: Collection[UUID]) -> set[GroupKey]:
+    """From the heads of the queues as far back as somebody has room; returns where more waits."""
+    each = _OFFERS_AT_ONCE // max(1, len(this.teams))
+    heads = [head for group, team in this.teams.items() for head in _heads(group, team, each)]
+    looked_at = 0
+    while heads or also:
+        waiting = await queues.lock_waiting(tx, heads, also, this.teams.keys(), this.now)
+        this.decide([waits for waits in waiting if waits.id not in skipped])
+        looked_at += len(waiting)
+        heads, also = _further(this, heads, waiting), []
+        if len(this.decisions) >= _OFFERS_AT_ONCE or looked_at >= _LOOKED_AT_MOST:
+            return {head.group for head in heads} if this.decisions else set()
+    return set()
+
+
+def _further(this: Round, heads: Sequence[Head], waiting: Sequence[Ticket]) -> list[Head]:
+    """Where a queue goes on behind what was looked at, for somebody who still has room."""
+    found: Counter[tuple[str, str | None, Channel, bool]] = Counter()
+    last: dict[tuple[str, str | None, Channel, bool], queues.Place] = {}
+    for waits in waiting:
+        place = (waits.account, waits.group, waits.channel, waits.live)
+        found[place] += 1
+        last[place] = max(last.get(place, (waits.turn_at, waits.id)), (waits.turn_at, waits.id))
+    further = []
+    for head in heads:
+        place = (*head.group, head.channel, head.live)
+        needs_room = head.live or head.channel not in LIVE_CHANNELS
+        is_here = [c for c in this.teams[head.group] if c.is_here and (not needs_room or c.has_room_for(head.channel))]
+        if found[place] >= head.most and is_here:
+            further.append(Head(head.group, head.channel, head.live, 2 * head.most, last[place]))
+    return further
+
+
+def _members(directory: AccountDirectory, group: GroupKey) -> list[AgentKey]:
+    account, id = group
+    return [(account, agent) for agent in directory.groups[id].agents if agent in directory.agents]
+
+
+def _heads(group: GroupKey, team: Sequence[Candidate], most: int) -> list[Head]:
+    """Which queues of a group are looked at, and how far: what nobody has room for is not.
+
+    By channel, so that a backlog of e-mails hides no caller. What remains of a call or chat needs no room.
+    """
+    present = [c for c in team if c.is_here]
+    if not present:
+        return []
+    heads = [Head(group, channel, False, _REMAINS) for channel in sorted(LIVE_CHANNELS)]
+    for channel in Channel:
+        free = sum(c.room_for(channel) for c in present)
+        if free > 0:
+            heads.append(Head(group, channel, channel in LIVE_CHANNELS, min(free + _SPARE, max(most, _SPARE))))
+    return heads
+
+
+def _counted(key: AgentKey, chosen: Candidate, today: date) -> Seat:
+    return Seat(*key, offers_day=today, offers_today=chosen.offers_today, last_offer_at=chosen.last_offer_at)
+
+
+def _today(account: Account, now: datetime) -> date:
+    return now.astimezone(ZoneInfo(account.time_zone)).date()
+
+
+async def rehouse(
+    tx: Connection, directories: DirectoryCache, gone: Collection[GroupKey], now: datetime
+) -> set[GroupKey]:
+    """A group was deleted while tickets were on their way to it: they go where new ones would go."""
+    found = await directories.load(tx, {account for account, _ in gone})
+    work = Work(found, new_id)
+    for homeless in await queues.lock_homeless(tx, gone, _OFFERS_AT_ONCE):
+        group = admission.group_for(found[homeless.account], homeless)
+        if group is not None:
+            enqueue(work, homeless, "transferred", now, group)
+    await store.save(tx, work)
+    return work.groups_to_assign

@@ -1,0 +1,2 @@
+-- The queue is by turn now.
+drop index tickets_waiting;
