@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -186,8 +186,12 @@ class Stack:
 
     async def want(self, event: Event[MessageWanted]) -> UUID:
         """Publishes `message.wanted`; the ticket."""
-        await self.publish(MESSAGES, str(event.data.ticket), event)
+        assert event.data.ticket is not None
+        await self.publish_wanted(event)
         return event.data.ticket
+
+    async def publish_wanted(self, event: Event[MessageWanted]) -> None:
+        await self.publish(MESSAGES, str(event.data.ticket or event.account), event)
 
     async def say(self, *events: Event[Instruction]) -> None:
         for event in events:
@@ -331,6 +335,11 @@ def a_reply(
         subject=subject,
     )
     return an_event("kefu.message.wanted", account, str(data.ticket), data)
+
+
+def a_reset(account: str, sealed: str, agent: str = "a01", **more: Any) -> Event[MessageWanted]:
+    data = MessageWanted(occasion=Occasion.PASSWORD_RESET, agent=agent, text=sealed)
+    return replace(an_event("kefu.message.wanted", account, agent, data, **more), source="/people")
 
 
 def an_instruction(

@@ -45,13 +45,17 @@ class Sealer:
         known = self._opened.get(sealed)
         if known is not None:
             return known
-        if self._fernet is None:
-            raise CannotOpen("KEFU_SEALING_KEYS is empty")
-        try:
-            secret = self._fernet.decrypt(sealed).decode()
-        except InvalidToken:
-            raise CannotOpen("none of KEFU_SEALING_KEYS opens it") from None
+        secret = self.open_once(sealed)
         if len(self._opened) >= _KEPT:
             self._opened.clear()
         self._opened[sealed] = secret
         return secret
+
+    def open_once(self, sealed: str) -> str:
+        """A secret that is not needed again, and not remembered. Raises `CannotOpen`."""
+        if self._fernet is None:
+            raise CannotOpen("KEFU_SEALING_KEYS is empty")
+        try:
+            return self._fernet.decrypt(sealed).decode()
+        except InvalidToken:
+            raise CannotOpen("none of KEFU_SEALING_KEYS opens it") from None

@@ -49,6 +49,7 @@ class Running:
     def __init__(self, chosen: NotificationsSettings) -> None:
         dsn = chosen.postgres.get_secret_value()
         self.settings = chosen
+        self.sealer = Sealer.of(chosen.sealing_keys.get_secret_value())
         self.db = Database(dsn, chosen.pool_size, f"kefu-{_NAME}")
         self.producer = EventProducer(chosen.kafka, f"kefu.{_NAME}.{chosen.slot}")
         self.follower = DirectoryFollower(chosen.kafka, chosen.topic_prefix, f"kefu.{_NAME}.{chosen.slot}.directory")
@@ -109,6 +110,7 @@ class Running:
             medium,
             provider,
             Terms(self.follower.directory, self.settings.sms_segment_fen),
+            self.sealer,
             at_once=self.settings.sends_at_once,
             retry_base_s=self.settings.retry_base_s,
             committed=self.relay.wake,
@@ -119,7 +121,7 @@ class Running:
             on_messages,
             db=self.db,
             directory=self.follower.directory,
-            sealer=Sealer.of(self.settings.sealing_keys.get_secret_value()),
+            sealer=self.sealer,
             wake=self.wake,
         )
         return [

@@ -11,7 +11,7 @@ from kefu_common.events.words import Medium, Occasion
 from kefu_common.http.lists import Items, Page
 from kefu_common.http.problems import Conflict, NotFound, declared
 from kefu_notifications.api.access import Caller, Db, sites_of
-from kefu_notifications.domain.planning import Reason, State
+from kefu_notifications.domain.planning import Reason, State, is_too_old
 from kefu_notifications.domain.sending import TRIED_FOR
 from kefu_notifications.domain.texts import Wording, sign
 from kefu_notifications.store import deliveries, messages
@@ -28,7 +28,9 @@ class MessageOut(BaseModel):
     id: UUID
     account: str
     site: str
-    ticket: UUID
+    """Empty for what belongs to no site."""
+    ticket: UUID | None
+    """None for a link to a new password, which is about none."""
     agent: str | None
     reply: UUID | None
     """Routing's id of the reply that it carries."""
@@ -37,6 +39,7 @@ class MessageOut(BaseModel):
     to: str | None
     subject: str | None
     text: str
+    """A link that only the recipient may see is `{link}` here."""
     state: State
     reason: Reason | None
     """Why it failed or is held."""
@@ -81,7 +84,7 @@ async def get_message(id: UUID, caller: Caller, db: Db) -> MessageOut:
 
 @router.post("/{id}/retry", responses=declared(409))
 async def retry(id: UUID, caller: Caller, db: Db, request: Request) -> MessageOut:
-    """Plan a failed or held message anew, however old it is."""
+    """Plan a failed or held message anew, however old it is; but none whose link is over."""
     caller.need("settings:write")
     now = datetime.now(UTC)
     async with db.transaction() as tx:
@@ -92,6 +95,8 @@ async def retry(id: UUID, caller: Caller, db: Db, request: Request) -> MessageOu
             raise Conflict(f"the message is {message.state.value}, neither failed nor held", possible=[])
         if message.recipient is None:
             raise Conflict("there was nobody to tell; set recipients for the next messages", possible=[])
+        if is_too_old(message.occasion, message.happened_at, now, is_forced=True):
+            raise Conflict("its link is over; the agent can ask for another", possible=[])
         message = await messages.plan_again(tx, id, now + TRIED_FOR)
         await deliveries.add(tx, [message], now)
     request.app.state.wake()

@@ -1,11 +1,11 @@
-"""From what people must be told to the messages that tell them. Source: requirements O-03, B-03."""
+"""From what people must be told to the messages that tell them. Source: requirements O-03, B-03, D-12."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, assert_never
 
 from kefu_common.events.messages import MessageWanted
 from kefu_common.events.words import Medium, Occasion
@@ -13,6 +13,8 @@ from kefu_notifications.domain.texts import Wording, word
 
 OLDEST: Final = timedelta(days=3)
 """Nothing is sent for an older event unless told to (design, section 4)."""
+RESET_LASTS: Final = timedelta(minutes=30)
+"""So long the link to a new password is good; later not even a person who wants to can have it sent."""
 MOST_STAFF: Final = 100
 """So many people are told by each medium at the most."""
 _ADDRESS: Final = re.compile(r"[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]+@[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]+")
@@ -49,7 +51,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Whom to tell of offline messages."""
+    """Where staff is told."""
 
     emails: Sequence[str] = ()
     phones: Sequence[str] = ()
@@ -66,12 +68,12 @@ class Intent:
 
 
 def plan(wanted: MessageWanted, staff: Recipients, happened_at: datetime, now: datetime) -> list[Intent]:
-    """Whom to tell, by what and in which words: staff of an offline message, the contact of a reply.
+    """Whom to tell, by what and in which words: the contact of a reply, staff of anything else.
 
     Somebody who should be told and cannot be is an intent with a failure, so that it can be seen.
     """
-    too_old = is_too_old(happened_at, now)
-    people = _staff(staff) if wanted.occasion is Occasion.OFFLINE_MESSAGE else _contact(wanted)
+    too_old = is_too_old(wanted.occasion, happened_at, now)
+    people = _people(wanted, staff)
     if not people:
         return [Intent(Medium.EMAIL, None, word(wanted, Medium.EMAIL), Reason.NO_RECIPIENT)]
     return [
@@ -80,9 +82,11 @@ def plan(wanted: MessageWanted, staff: Recipients, happened_at: datetime, now: d
     ]
 
 
-def is_too_old(happened_at: datetime, now: datetime) -> bool:
-    """Whether nobody wants to be told of it any more."""
-    return now - happened_at > OLDEST
+def is_too_old(occasion: Occasion, happened_at: datetime, now: datetime, *, is_forced: bool = False) -> bool:
+    """Whether nobody wants to be told of it any more; a link that is over helps nobody, whoever asks for it."""
+    if occasion is Occasion.PASSWORD_RESET:
+        return now - happened_at > RESET_LASTS
+    return now - happened_at > OLDEST and not is_forced
 
 
 def is_address(text: str) -> bool:
@@ -106,6 +110,17 @@ def is_phone(text: str) -> bool:
 def _failure(medium: Medium, to: str) -> Reason | None:
     usable = is_address(to) if medium is Medium.EMAIL else is_phone(to)
     return None if usable else Reason.BAD_ADDRESS
+
+
+def _people(wanted: MessageWanted, staff: Recipients) -> list[tuple[Medium, str]]:
+    match wanted.occasion:
+        case Occasion.REPLY:
+            return _contact(wanted)
+        case Occasion.OFFLINE_MESSAGE:
+            return _staff(staff)
+        case Occasion.PASSWORD_RESET:
+            return _staff(staff)[:1]
+    assert_never(wanted.occasion)
 
 
 def _staff(staff: Recipients) -> list[tuple[Medium, str]]:

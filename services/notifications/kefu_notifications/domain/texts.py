@@ -1,4 +1,4 @@
-"""The words in which people are told, and the signature under them. Source: requirements O-03, O-04, O-06."""
+"""The words in which people are told, and the signature under them. Source: requirements O-03, O-04, O-06, D-12."""
 
 import re
 from dataclasses import dataclass
@@ -8,6 +8,15 @@ from kefu_common.events.messages import MessageWanted
 from kefu_common.events.words import Medium, Occasion
 from kefu_notifications.domain.segments import cut
 
+LINK: Final = "{link}"
+"""Where in the words a link belongs that nobody but the recipient may see."""
+_RESET: Final = f"""请用下面的链接（或代码）设置新密码。它只能用一次，自提出要求起 30 分钟内有效。
+Use this link (or code) to set a new password. It works once, until 30 minutes after it was asked for.
+
+{LINK}
+
+如果这不是您本人的要求，请忽略这封邮件，您的密码不会改变。
+If you did not ask for this, ignore this mail: your password stays as it is."""
 _NOTICE_UNITS: Final = 150
 """A notice fits three segments together with its signature; the whole text is in the e-mail."""
 _MAIL_UNITS: Final = 20_000
@@ -41,6 +50,8 @@ def word(wanted: MessageWanted, medium: Medium) -> Wording:
             return Wording("新的离线留言", _notice_mail(wanted))
         case (Occasion.OFFLINE_MESSAGE, _):
             return Wording(None, _notice_sms(wanted))
+        case (Occasion.PASSWORD_RESET, _):
+            return Wording("重设密码 / Set a new password", _RESET)
         case (_, Medium.EMAIL):
             return Wording(_reply_subject(wanted.subject), _printable(wanted.text))
         case _:
@@ -56,6 +67,11 @@ def sign(wording: Wording, occasion: Occasion, medium: Medium, signature: str | 
     if occasion is Occasion.REPLY:
         return Wording(wording.subject, f"{wording.body.rstrip()}\n\n—— {signature}")
     return Wording(f"【{signature}】{wording.subject}", wording.body)
+
+
+def with_link(wording: Wording, link: str) -> Wording:
+    """The words with the link in its place."""
+    return Wording(wording.subject, wording.body.replace(LINK, link))
 
 
 def tagged(wording: Wording, tag: str | None) -> Wording:
@@ -75,7 +91,8 @@ def _notice_mail(wanted: MessageWanted) -> str:
     lines = [f"{_name(wanted)} 给您留言：", "", cut(_printable(wanted.text), _MAIL_UNITS), ""]
     if wanted.reachable:
         lines.append(f"联系方式：{one_line(wanted.reachable)}")
-    lines.append(f"工单：{wanted.ticket}")
+    if wanted.ticket is not None:
+        lines.append(f"工单：{wanted.ticket}")
     return "\n".join(lines)
 
 

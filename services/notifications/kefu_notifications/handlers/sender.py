@@ -12,9 +12,11 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from kefu_common.events.words import Medium, Occasion
 from kefu_common.postgres.database import Database, passes
+from kefu_common.sealing import CannotOpen, Sealer
 from kefu_common.telemetry import logs, metrics, tracing
 from kefu_common.waking import end, is_set_within
 from kefu_notifications.domain.sending import LEASE_S, LONGEST_S, Next, Outcome, Result, after, wait_s
+from kefu_notifications.domain.texts import with_link
 from kefu_notifications.handlers.provider import Letter, Provider
 from kefu_notifications.handlers.taking import Terms, take, wording
 from kefu_notifications.store import deliveries, messages
@@ -46,6 +48,7 @@ class Sender:
         medium: Medium,
         provider: Provider,
         terms: Terms,
+        sealer: Sealer,
         *,
         at_once: int,
         retry_base_s: float,
@@ -55,6 +58,7 @@ class Sender:
         self._medium = medium
         self._provider = provider
         self._terms = terms
+        self._sealer = sealer
         self._at_once = at_once
         self._retry_base_s = retry_base_s
         self._committed = committed
@@ -160,18 +164,26 @@ class Sender:
             f"send {self._medium.value}",
             SpanKind.CLIENT,
             message.traceparent,
-            {"kefu.account": message.account, "kefu.ticket": str(message.ticket), "kefu.message": str(message.id)},
+            _attributes(message),
         )
         with tracing.in_context(span):
-            try:
-                async with asyncio.timeout(LONGEST_S):
-                    outcome = await self._provider.deliver(_letter(message))
-            except TimeoutError:
-                outcome = Outcome(Result.UNKNOWN)
+            outcome = await self._deliver(message)
             metrics.SENDS.labels(self._medium.value, outcome.result.value).inc()
             if span is not None and outcome.result is not Result.SENT:
                 span.set_status(Status(StatusCode.ERROR, outcome.result.value))
         return _Ended(message, outcome, message.traceparent if span is None else tracing.traceparent_of(span))
+
+    async def _deliver(self, message: Message) -> Outcome:
+        try:
+            letter = _letter(message, self._sealer)
+        except CannotOpen as error:
+            log.error("link_not_opened", hint="set KEFU_SEALING_KEYS as in routing", error=str(error))
+            return Outcome(Result.RETRY)
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                return await self._provider.deliver(letter)
+        except TimeoutError:
+            return Outcome(Result.UNKNOWN)
 
     async def _record_some(self) -> None:
         async with self._recording:
@@ -196,7 +208,15 @@ class Sender:
         return following if following.was_tried else replace(following, is_open=message.is_open)
 
 
-def _letter(message: Message) -> Letter:
+def _letter(message: Message, sealer: Sealer) -> Letter:
     assert message.recipient is not None
     is_by_person = message.occasion is Occasion.REPLY
-    return Letter(message.id, message.recipient, wording(message), message.thread, is_by_person)
+    said = wording(message)
+    if message.sealed is not None:
+        said = with_link(said, sealer.open_once(message.sealed))
+    return Letter(message.id, message.recipient, said, message.thread, is_by_person)
+
+
+def _attributes(message: Message) -> dict[str, str]:
+    named = {"kefu.account": message.account, "kefu.message": str(message.id)}
+    return named if message.ticket is None else {**named, "kefu.ticket": str(message.ticket)}

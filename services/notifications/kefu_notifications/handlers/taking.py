@@ -52,7 +52,7 @@ def wording(message: Message) -> Wording:
 def _signed(message: Message, chosen: Mapping[str, Chosen], terms: Terms, now: datetime) -> Message:
     signed_by = signature(chosen.get(message.account, Chosen()), message.account, terms.directory)
     message = replace(message, signature=signed_by)
-    if is_too_old(message.happened_at, now) and not message.is_forced:
+    if is_too_old(message.occasion, message.happened_at, now, is_forced=message.is_forced):
         return replace(message, state=State.FAILED, reason=Reason.TOO_OLD)
     if message.attempts > 1 and now > message.give_up_at:
         return replace(message, state=State.FAILED, reason=Reason.EXPIRED)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from kefu_common.directory_follower import Directory
 from kefu_common.events.directory import Account, Agent, Secret
+from kefu_common.events.envelope import Event
 from kefu_common.events.messages import MessageWanted
 from kefu_common.events.words import Medium, Occasion
 from kefu_common.kafka.batch import Received
@@ -14,7 +15,7 @@ from kefu_common.postgres import inbox
 from kefu_common.postgres.database import Database
 from kefu_common.sealing import CannotOpen, Sealer
 from kefu_common.telemetry import logs
-from kefu_notifications.domain.planning import Intent, Recipients, State, plan
+from kefu_notifications.domain.planning import RESET_LASTS, Intent, Recipients, State, plan
 from kefu_notifications.domain.segments import segments
 from kefu_notifications.domain.sending import TRIED_FOR
 from kefu_notifications.domain.texts import sign, signature_of, tagged
@@ -61,19 +62,19 @@ def _planned(
     received: Received[MessageWanted], chosen: Chosen, directory: Directory, sealer: Sealer, now: datetime
 ) -> Iterable[NewMessage]:
     event = received.event
-    staff = chosen.recipients
-    if staff is None:
-        staff = _staff(directory, event.account, event.data.roles)
+    staff = _recipients(event, chosen, directory)
+    is_reset = event.data.occasion is Occasion.PASSWORD_RESET
     signed_by = signature(chosen, event.account, directory)
     is_reply = event.data.occasion is Occasion.REPLY
-    tag = _tag(directory, sealer, event.account, event.data.ticket) if is_reply else None
+    ticket = event.data.ticket
+    tag = _tag(directory, sealer, event.account, ticket) if is_reply and ticket is not None else None
     for intent in plan(event.data, staff, event.time, now):
         yield NewMessage(
             account=event.account,
             event=event.id,
             happened_at=event.time,
             site=event.site,
-            ticket=event.data.ticket,
+            ticket=ticket,
             contact=event.data.contact,
             agent=event.data.agent,
             reply=event.data.message,
@@ -82,11 +83,12 @@ def _planned(
             recipient=intent.to,
             subject=tagged(intent.wording, tag).subject,
             body=intent.wording.body,
+            sealed=event.data.text if is_reset else None,
             signature=signed_by,
             segments=_segments(intent, event.data, signed_by),
             state=State.PLANNED if intent.failure is None else State.FAILED,
             reason=intent.failure,
-            give_up_at=now + TRIED_FOR,
+            give_up_at=event.time + RESET_LASTS if is_reset else now + TRIED_FOR,
             traceparent=event.traceparent,
             thread=event.data.thread or [],
         )
@@ -102,6 +104,14 @@ def _tag(directory: Directory, sealer: Sealer, account: str, ticket: UUID) -> st
     except CannotOpen as error:
         log.error("tag_not_made", hint="set KEFU_SEALING_KEYS as in routing", error=str(error))
         return None
+
+
+def _recipients(event: Event[MessageWanted], chosen: Chosen, directory: Directory) -> Recipients:
+    """Whom the account chose, else who has the roles; but a link to a new password is for its agent alone."""
+    if event.data.occasion is Occasion.PASSWORD_RESET:
+        agent = directory.get(event.account, "agent", Agent, event.data.agent or "")
+        return Recipients([agent.email] if agent is not None and agent.email else [])
+    return chosen.recipients or _staff(directory, event.account, event.data.roles)
 
 
 def _staff(directory: Directory, account: str, roles: Sequence[str]) -> Recipients:

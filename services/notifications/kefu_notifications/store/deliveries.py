@@ -30,7 +30,7 @@ def _row(message: Message, now: datetime) -> Row:
     event: Event[DeliveryData] = Event(
         id=new_id(),
         type=name,
-        source=f"/sites/{message.site}",
+        source=f"/sites/{message.site}" if message.site else "/people",
         subject=str(message.id),
         time=now,
         account=message.account,

@@ -22,7 +22,8 @@ class Message:
     id: UUID
     account: str
     site: str
-    ticket: UUID
+    """Empty for what belongs to none."""
+    ticket: UUID | None
     agent: str | None
     reply: UUID | None
     occasion: Occasion
@@ -30,6 +31,8 @@ class Message:
     recipient: str | None
     subject: str | None
     body: str
+    sealed: str | None
+    """The link of a mail that carries one; it is opened for the mail only."""
     signature: str | None
     segments: int
     cost_fen: int
@@ -58,8 +61,8 @@ class NewMessage:
     event: UUID
     happened_at: datetime
     site: str
-    ticket: UUID
-    contact: UUID
+    ticket: UUID | None
+    contact: UUID | None
     agent: str | None
     reply: UUID | None
     occasion: Occasion
@@ -67,6 +70,7 @@ class NewMessage:
     recipient: str | None
     subject: str | None
     body: str
+    sealed: str | None
     signature: str | None
     segments: int
     state: State
@@ -91,7 +95,7 @@ class Settled:
 
 _NEW = (
     "id uuid, account text, event uuid, happened_at timestamptz, site text, ticket uuid, contact uuid, agent text,"
-    " reply uuid, occasion text, medium text, recipient text, subject text, body text, signature text,"
+    " reply uuid, occasion text, medium text, recipient text, subject text, body text, sealed text, signature text,"
     " segments integer, state text, reason text, give_up_at timestamptz, traceparent text,"
     " thread text[]"
 )
@@ -198,6 +202,11 @@ async def plan_again(tx: Connection, id: UUID, give_up_at: datetime) -> Message:
     )
     assert row is not None
     return message_of(row)
+
+
+async def forget_links(tx: Connection, before: datetime) -> None:
+    """Forget the links of messages that happened before: they open nothing any more."""
+    await tx.execute("update messages set sealed = null where sealed is not null and happened_at < $1", before)
 
 
 async def find(
