@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -17,6 +18,7 @@ from kefu_common.http import problems, signing
 from kefu_common.http.app import create_app
 from kefu_common.http.auth import Authenticator, Principal, hash_key, new_key, principal
 from kefu_common.http.lists import Items, Page, cursor_after
+from kefu_common.http.needs import KNOWN
 from kefu_common.http.problems import Problem
 from kefu_common.http.signing import sign
 from kefu_common.sealing import Sealer
@@ -64,14 +66,26 @@ KEYS = [
 ]
 
 
+KNOWN_ROUTES = [("POST", "signed"), ("POST", "later"), ("GET", "me")]
+
+
 class KnownKeys:
-    """All of the account acme."""
+    """All of the account acme, whose agents may work on tickets."""
 
     async def by_hash(self, hash: str) -> tuple[str, ApiKey] | None:
         return next((("acme", key) for key in KEYS if hash in key.hashes), None)
 
     async def by_id(self, account: str, id: str) -> ApiKey | None:
         return next((key for key in KEYS if (account, id) == ("acme", key.id)), None)
+
+    async def permissions(self, account: str, agent: str) -> frozenset[str] | None:
+        return frozenset({"tickets:write"})
+
+    async def token_secret(self, account: str) -> str | None:
+        return None
+
+    async def is_over(self, session: UUID) -> bool:
+        return False
 
 
 def settings(operator_key: str) -> ServiceSettings:
@@ -133,7 +147,7 @@ def an_app(to_raise: list[BaseException]) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
-    app = create_app("test", [router], lifespan)
+    app = create_app("test", [router], lifespan, {(m, f"/v1/{p}"): KNOWN for m, p in KNOWN_ROUTES})
     app.state.authenticator = Authenticator(KnownKeys(), settings("operator"))
     return app
 
