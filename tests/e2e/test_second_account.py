@@ -36,6 +36,8 @@ BODIES: dict[str, Json] = {
     "unmerge": {"interaction": "x"},
     "holidays": {"country": "CN", "years": [2026]},
     "demo": {"id": "demo", "short_name": "别家"},
+    "password": {"password": "eines-von-nebenan"},
+    "no-link": {"password": "eines-von-nebenan"},
 }
 _NEW_ACCOUNTS = ("POST /v1/accounts", "POST /v1/credit/top-ups")
 
@@ -161,6 +163,7 @@ async def test_every_route_and_both_feeds_are_blind_to_another_account(kefu: Kef
             "offers": on_offer["offer"],
             "messages": message,
             "attachments": "0",
+            "password-resets": "no-link",
             "visits": await _visit(kefu),
             **ONLY_THE_FIRST_HAS,
         }

@@ -129,8 +129,8 @@ async def test_each_object_gets_its_version_event_and_audit_as_if_it_were_change
     trail = (await routing.call("GET", "/v1/audit?kind=agent&id=a02"))["items"]
     assert [(c["version"], c["action"]) for c in trail] == [(2, "changed"), (1, "created")]
     assert trail[0]["changes"] == told["changed"][0]["changes"]
-    # The account, its admin's key and secret; what was applied; what was changed.
-    events = [json.loads(r.value)["data"] for r in await routing.read(topics.DIRECTORY, 3 + 14 + 1)]
+    # The account, its admin's key and two secrets; what was applied; what was changed.
+    events = [json.loads(r.value)["data"] for r in await routing.read(topics.DIRECTORY, 4 + 14 + 1)]
     assert {(e["kind"], e["object_id"], e["version"]) for e in events} >= {
         ("account", "acme", 2), ("group", "sales", 1), ("plan", "shop", 1), ("agent", "a02", 2)
     }  # fmt: skip

@@ -50,6 +50,12 @@ BUILT_IN: Final[Mapping[BuiltInRole, frozenset[str]]] = {
 """What the roles permit that every account has without defining them."""
 
 
+def scopes_of(words: Iterable[str]) -> frozenset[str]:
+    """What a key with these scopes may do. From before `audit:read` was a word, `directory:read` reads the audit."""
+    found = frozenset(words)
+    return found | {"audit:read"} if "directory:read" in found else found
+
+
 def permissions_of(roles: Iterable[str], defined: Mapping[str, Role]) -> frozenset[str]:
     """What somebody with these roles may do; a role that nobody defined permits nothing.
 

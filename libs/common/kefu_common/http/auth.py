@@ -19,7 +19,7 @@ from kefu_common.events.directory import ApiKey
 from kefu_common.http import signing
 from kefu_common.http.needs import Needs
 from kefu_common.http.problems import BadRequest, Forbidden, PayloadTooLarge, Unauthorized
-from kefu_common.permissions import PERMISSIONS
+from kefu_common.permissions import PERMISSIONS, scopes_of
 from kefu_common.sealing import CannotOpen, Sealer
 from kefu_common.settings import ServiceSettings
 from kefu_common.telemetry import logs
@@ -220,7 +220,7 @@ class Authenticator:
     async def _principal(
         self, account: str, key: ApiKey, headers: dict[bytes, bytes], proof: Proof | None = None
     ) -> Principal:
-        scopes = frozenset(key.scopes)
+        scopes = scopes_of(key.scopes)
         sites = None if key.sites is None else frozenset(key.sites)
         acts_for = headers.get(b"kefu-agent")
         if acts_for is None:

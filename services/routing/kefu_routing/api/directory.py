@@ -42,7 +42,7 @@ from kefu_routing.api.context import (
 from kefu_routing.domain import references
 from kefu_routing.domain.model import AccountDirectory
 from kefu_routing.store import directory as store
-from kefu_routing.store import people, queues, seats, secrets
+from kefu_routing.store import queues, seats, secrets
 
 router = APIRouter(prefix="/v1", tags=["directory"])
 ERRORS = problems.declared(400, 401, 403, 404, 409, 412, 413, 415, 422, 503)
@@ -193,7 +193,7 @@ async def _create(
         await store.lock_account(tx, who.account)
         directory = await directory_of(tx, service, who)
         body = complete(given, directory)
-        _need_whole(directory, body)
+        need_whole(directory, body)
         try:
             version = await store.add(tx, who.account, kind, body, by(request, who))
         except store.Exists:
@@ -216,7 +216,7 @@ async def _change(
             raise problems.NotFound(f"there is no {kind} {body.id}") from None
         await need_object(tx, account, kind, body.id)
         if kind != "account":
-            _need_whole(await directory_of(tx, service, who), body)
+            need_whole(await directory_of(tx, service, who), body)
         version = await put_object(tx, request, who, account, kind, body)
         groups = await follow_up(tx, account, [body])
         return Answer(body.model_dump(mode="json"), etag=str(version), groups=groups)
@@ -254,8 +254,6 @@ async def _delete(request: Request, who: Who, service: Service, kind: Kind, id: 
             raise problems.NotFound(f"there is no {kind} {id}") from None
         except store.VersionChanged:
             raise problems.PreconditionFailed(f"somebody else changed the {kind} {id}; read it again") from None
-        if kind == "agent":
-            await people.forget(tx, who.account, id)
         return Answer(None, 204)
 
     return await run(request, who, service, None, command)
@@ -278,7 +276,8 @@ async def busy_with(tx: Connection, account: str, objects: Collection[tuple[Kind
     return found
 
 
-def _need_whole(directory: AccountDirectory, body: DirectoryObject) -> None:
+def need_whole(directory: AccountDirectory, body: DirectoryObject) -> None:
+    """Raises `Invalid` for an object that refers to what is not there."""
     faults = references.faults(body, directory)
     if faults:
         raise problems.Invalid(faults)

@@ -25,8 +25,8 @@ from kefu_routing.api.context import (
     respond,
     run,
 )
-from kefu_routing.api.directory import documented_body, need_object, put_object
-from kefu_routing.api.people import Attempt, Code, Password, People, SigningIn, need_good_password, need_sealing
+from kefu_routing.api.directory import documented_body, need_object, need_whole, put_object
+from kefu_routing.api.people import Attempt, Code, Password, People, SigningIn, need_good_password, need_sealing, opened
 from kefu_routing.domain.model import AccountDirectory
 from kefu_routing.domain.signing_in import fingerprint, step_of
 from kefu_routing.store import directory as directory_store
@@ -83,13 +83,15 @@ async def change_me(request: Request, who: Who, service: Service) -> Response:
 
     async def command(tx: Connection) -> Answer:
         await directory_store.lock_account(tx, who.account)
-        agent = acting_agent(who, await directory_of(tx, service, who))
+        directory = await directory_of(tx, service, who)
+        agent = acting_agent(who, directory)
         known = Agent.model_validate(await need_object(tx, who.account, "agent", agent))
         if body.email is not None:
             other = await store.by_address(tx, who.account, body.email)
             if other not in (None, agent):
                 raise problems.Invalid([("email", "another agent has this address")])
         changed = known.model_copy(update=body.model_dump())
+        need_whole(directory, changed)
         await put_object(tx, request, who, who.account, "agent", changed)
         return await _me(tx, agent, await directory_store.read_fresh(tx, who.account))
 
@@ -134,7 +136,7 @@ async def confirm(request: Request, who: Who, service: Service) -> Response:
         known = await store.factor(tx, who.account, agent)
         if known is None or known.is_confirmed:
             raise problems.Conflict("there is no second factor that waits for a first code")
-        step = step_of(service.sealer.open(known.sealed), body.code, at, known.last_step)
+        step = step_of(opened(service, known.sealed), body.code, at, known.last_step)
         if step is None:
             raise problems.Invalid([("code", "expected the code that the device shows now")])
         kept = [fingerprint(code) for code in codes]

@@ -3,7 +3,7 @@
 import secrets as random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import ceil
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -17,6 +17,8 @@ from kefu_common.given import NO_NUL
 from kefu_common.http import problems
 from kefu_common.ids import new_id
 from kefu_common.postgres.database import Connection
+from kefu_common.sealing import CannotOpen
+from kefu_common.telemetry import logs
 from kefu_common.tokens import Claims
 from kefu_routing.api.context import Routing
 from kefu_routing.api.hashing import Passwords
@@ -33,6 +35,8 @@ from kefu_routing.domain.signing_in import (
 from kefu_routing.settings import Issuer
 from kefu_routing.store import people as store
 from kefu_routing.store import secrets, sessions
+
+log = logs.get(__name__)
 
 Login = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=NO_NUL)]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=4 * LONGEST_PASSWORD)]
@@ -76,6 +80,15 @@ def need_sealing(service: Routing) -> None:
         raise problems.Unavailable("nobody can sign in here: the operator has not set KEFU_SEALING_KEYS", 60)
 
 
+def opened(service: Routing, sealed: str) -> str:
+    """What was sealed. Raises `Unavailable` when it was with a key that is no longer set."""
+    try:
+        return service.sealer.open(sealed)
+    except CannotOpen as error:
+        log.error("sign_in_not_possible", hint="add the former key to KEFU_SEALING_KEYS", error=str(error))
+        raise problems.Unavailable("nobody can sign in here: a sealing key is missing", 60) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt that is under way, and counts as failed until it is something else."""
@@ -110,7 +123,7 @@ async def is_code_right(tx: Connection, service: Routing, account: str, agent: s
     known = await store.factor(tx, account, agent)
     if known is None:
         return False
-    step = step_of(service.sealer.open(known.sealed), code, now, known.last_step)
+    step = step_of(opened(service, known.sealed), code, now, known.last_step)
     if step is not None:
         return await store.use_step(tx, account, agent, step)
     return await store.use_recovery(tx, account, agent, fingerprint(plain_code(code)))
@@ -129,7 +142,10 @@ async def shown_session(
     tx: Connection, service: Routing, session: Session, renewal: str, ends_at: datetime, now: datetime
 ) -> dict[str, Any]:
     """A session as its agent is given it: a token, and what renews it."""
-    secret = await secrets.token_secret(tx, service.sealer, session.account)
+    sealed = await secrets.token_secret(tx, session.account)
+    if sealed is None:
+        raise problems.Unavailable("nobody can sign in to this account before routing was restarted", 60)
+    secret = opened(service, sealed)
     return {
         "token": tokens.make(Claims(session.account, session.agent, session.id), secret, now),
         "expires_at": now + tokens.LASTS,
@@ -154,8 +170,3 @@ def need_good_password(path: str, password: str, names: list[str | None]) -> Non
     fault = password_fault(password, [name for name in names if name])
     if fault is not None:
         raise problems.Invalid([(path, fault)])
-
-
-def seconds(span: timedelta) -> int:
-    """Whole seconds."""
-    return int(span.total_seconds())

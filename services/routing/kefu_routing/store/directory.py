@@ -35,7 +35,7 @@ from kefu_common.tokens import SESSION_SIGNER
 from kefu_routing.domain.changes import By, Change
 from kefu_routing.domain.model import AccountDirectory
 from kefu_routing.store import changes as trail
-from kefu_routing.store import sessions
+from kefu_routing.store import people, sessions
 
 T = TypeVar("T", bound=DirectoryObject)
 _MOST_ACCOUNTS = 2000
@@ -193,6 +193,7 @@ async def write(tx: Connection, account: str, changes: Sequence[Change], by: By)
     versions = [version for version, _ in placed]
     await tx.execute("update accounts set directory_version = directory_version + 1 where id = $1", account)
     await trail.keep(tx, account, changes, versions, by)
+    await people.forget(tx, account, [c.id for c in changes if c.kind == "agent" and c.after is None])
     events = zip(changes, placed, strict=True)
     await outbox.add(tx, [_row(account, c.kind, c.id, v, c.after, at, by.traceparent) for c, (v, at) in events])
     return versions

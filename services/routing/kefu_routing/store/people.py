@@ -94,10 +94,11 @@ async def set_password(tx: Connection, account: str, agent: str, hash: str, now:
     await tx.execute("delete from password_resets where account = $1 and agent = $2", account, agent)
 
 
-async def forget(tx: Connection, account: str, agent: str) -> None:
-    """Everything by which a deleted agent could sign in: another with the same id is somebody else."""
-    for table in ("passwords", "second_factors", "sessions", "password_resets"):
-        await tx.execute(f"delete from {table} where account = $1 and agent = $2", account, agent)
+async def forget(tx: Connection, account: str, agents: Sequence[str]) -> None:
+    """Everything by which deleted agents could sign in: another with the same id is somebody else."""
+    if agents:
+        for table in ("passwords", "second_factors", "sessions", "password_resets"):
+            await tx.execute(f"delete from {table} where account = $1 and agent = any($2::text[])", account, agents)
 
 
 async def factor(tx: Reader, account: str, agent: str) -> Factor | None:

@@ -6,7 +6,7 @@ from typing import Final
 from kefu_common.events.directory import Secret
 from kefu_common.mail_tags import TAG_SIGNER
 from kefu_common.postgres.database import Connection, Database, Reader
-from kefu_common.sealing import CannotOpen, Sealer
+from kefu_common.sealing import Sealer
 from kefu_common.tokens import SESSION_SIGNER
 from kefu_routing.domain.changes import KEFU, By
 from kefu_routing.store import directory
@@ -27,12 +27,10 @@ async def _make_one(tx: Connection, sealer: Sealer, account: str, id: str, by: B
     await directory.add(tx, account, "secret", Secret(id=id, sealed=sealed), by)
 
 
-async def token_secret(tx: Reader, sealer: Sealer, account: str) -> str:
-    """The secret that signs the account's tokens. Raises `CannotOpen`."""
+async def token_secret(tx: Reader, account: str) -> str | None:
+    """The sealed secret that signs the account's tokens; None before routing was started with a sealing key."""
     found = await directory.get(tx, account, "secret", SESSION_SIGNER)
-    if found is None:
-        raise CannotOpen("the account has no secret to sign tokens with: restart routing with KEFU_SEALING_KEYS")
-    return sealer.open(Secret.model_validate(found[0]).sealed)
+    return None if found is None else Secret.model_validate(found[0]).sealed
 
 
 async def make_missing(db: Database, sealer: Sealer) -> None:
