@@ -1,12 +1,22 @@
-"""Harming processes, so that it is certain that they are harmed."""
+"""Processes in tests: ports for them, and harming them so that it is certain that they are harmed."""
 
 import asyncio
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
 import psutil
+
+
+def free_ports(count: int) -> list[int]:
+    """So many ports that nobody listens on now, no two alike."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
 
 
 async def freeze(pid: int, within_s: float = 5.0) -> None:

@@ -245,7 +245,12 @@ async def test_one_that_got_in_all_the_same_holds_up_its_own_key_only(bench: Ben
         return [r.value for r in await published(bench)] == [b"2", b"3"]
 
     await eventually(goes_on)
-    assert await left(bench) == 2
+
+    async def only_the_stuck_ones_are_left() -> bool:
+        return await left(bench) == 2
+
+    # What Kafka has confirmed is deleted a moment after it can be read there.
+    await eventually(only_the_stuck_ones_are_left)
 
 
 async def test_the_trace_context_goes_through_the_outbox(bench: Bench, relays: Running) -> None:

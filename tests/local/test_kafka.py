@@ -1,5 +1,4 @@
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -7,14 +6,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from kefu_local.kafka import KafkaConfig, KafkaServer, properties
 from kefu_local.supervisor import Supervisor
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+from tests.processes import free_ports
 
 
 async def test_kafka_needs_no_java_on_the_path_and_keeps_its_topics_when_killed(

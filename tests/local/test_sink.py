@@ -1,4 +1,3 @@
-import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,11 +11,7 @@ import pytest
 from kefu_local.probes import http_ready
 from kefu_local.supervised import ChildSpec
 from kefu_local.supervisor import Supervisor
-
-
-def a_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+from tests.processes import free_ports
 
 
 @dataclass
@@ -45,7 +40,7 @@ class Sink:
 
 @pytest.fixture
 async def sink(tmp_path: Path) -> AsyncIterator[Sink]:
-    port, smtp_port = a_free_port(), a_free_port()
+    port, smtp_port = free_ports(2)
     options = ("--port", str(port), "--smtp-port", str(smtp_port), "--data", str(tmp_path / "messages.jsonl"))
     supervisor = Supervisor()
     argv = (sys.executable, "-m", "kefu_local", "sink", *options)
