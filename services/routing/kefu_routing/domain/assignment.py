@@ -230,13 +230,13 @@ def candidate_of(seat: Seat, agent: Agent, held: dict[Channel, int], today: date
     )
 
 
-def not_looked_at(agent: Agent, state: str | None, is_leaving: bool, calls: int) -> Candidate:
+def not_looked_at(agent: Agent, state: str | None, is_leaving: bool, is_on_a_call: bool) -> Candidate:
     """An agent to whom nothing is given now: away, leaving, or on a call."""
     return Candidate(
         agent.id,
         None if state is None else _STATES[state],
         agent.capacity,
-        {Channel.CALL: calls} if calls else {},
+        {Channel.CALL: 1} if is_on_a_call else {},
         0,
         _NEVER,
         skills=agent.skills,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from kefu_common.postgres.database import Database, passes
 from kefu_common.telemetry import logs, metrics
 from kefu_routing.domain.assignment import GroupKey
-from kefu_routing.handlers.assigning import assign_groups, rehouse, worth_a_look
+from kefu_routing.handlers import assigning
 from kefu_routing.store import queues
 from kefu_routing.store.directory import DirectoryCache
 
@@ -95,15 +95,14 @@ class Assigner:
 
     async def _assign_groups(self, groups: set[GroupKey]) -> set[GroupKey]:
         """Returns the groups where more can be done at once."""
-        free, unknown = await worth_a_look(self.db.pool, self.directories, groups)
-        groups = free | unknown
-        if not groups:
+        prospect = await assigning.look(self.db.pool, self.directories, groups)
+        if prospect.gone:
+            async with self.db.transaction() as tx:
+                self.wake(await assigning.rehouse(tx, self.directories, prospect.gone, _now()))
+        if not prospect.members:
             return set()
         async with self.db.transaction() as tx:
-            done = await assign_groups(tx, self.directories, groups, _now)
-        if done.gone:
-            async with self.db.transaction() as tx:
-                self.wake(await rehouse(tx, self.directories, done.gone, _now()))
+            done = await assigning.assign(tx, prospect, _now)
         if done.busy:
             # Whoever assigns there now may not have seen what woke us.
             asyncio.get_running_loop().call_later(_BUSY_S, self.wake, done.busy)

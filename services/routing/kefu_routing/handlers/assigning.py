@@ -1,16 +1,14 @@
 """One transaction that offers what waits in some groups to their free agents."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-import asyncpg
-
 from kefu_common.events.directory import Account
-from kefu_common.events.words import Channel, PresenceState
+from kefu_common.events.words import Channel
 from kefu_common.ids import new_id
 from kefu_common.postgres.database import Connection, Reader
 from kefu_routing.domain import admission, assignment
@@ -23,9 +21,9 @@ from kefu_routing.domain.work import Work
 from kefu_routing.store import queues, seats
 from kefu_routing.store import work as store
 from kefu_routing.store.directory import DirectoryCache
-from kefu_routing.store.queues import Head
+from kefu_routing.store.queues import Head, Shared
+from kefu_routing.store.seats import AgentKey, Sight
 
-AgentKey = tuple[str, str]
 _OFFERS_AT_ONCE = 1000
 """So many the groups of one transaction share."""
 _SPARE = 3
@@ -37,105 +35,125 @@ _LOOKED_AT_MOST = 20_000
 
 
 @dataclass(frozen=True, slots=True)
+class Prospect:
+    """What an assignment begins with: groups where somebody is free, and who is there; read without a lock.
+
+    Whoever becomes free later does so by a commit that wakes their groups.
+    """
+
+    directories: dict[str, AccountDirectory]
+    members: dict[GroupKey, list[AgentKey]]
+    seen: dict[AgentKey, Sight]
+    shared: list[Shared]
+    """Tickets that wait in several groups, of which one at least has somebody free: all of them are in `members`."""
+    gone: set[GroupKey]
+    """Groups that there are no more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Assigned:
-    """What one transaction did: how many offers it made, where more waits, and which groups there are no more."""
+    """What one transaction did: how many offers it made, where more waits, and where it could not look."""
 
     offered: int
     unfinished: set[GroupKey]
-    gone: set[GroupKey]
     busy: set[GroupKey]
-    """Where somebody else assigns at this moment."""
+    """Where somebody else assigns or changes something at this moment."""
 
 
-async def assign_groups(
-    tx: Connection, directories: DirectoryCache, groups: Collection[GroupKey], clock: Callable[[], datetime]
+async def look(reader: Reader, directories: DirectoryCache, groups: Collection[GroupKey]) -> Prospect:
+    """What may be assigned in these groups. Where many wait, most groups have nobody free, and are left out."""
+    found = await directories.load(reader, {account for account, _ in groups})
+    known = {g for g in groups if g[0] in found and g[1] in found[g[0]].groups}
+    shared = await queues.shared(reader, known)
+    together = known.union(*(ticket.places for ticket in shared))
+    members = {g: _members(found[g[0]], g) for g in together if g[1] in found[g[0]].groups}
+    seen = await seats.read(reader, {agent for team in members.values() for agent in team})
+    free = {agent for agent, sight in seen.items() if sight.is_free}
+    with_room = {group for group, team in members.items() if not free.isdisjoint(team)}
+    shared = [ticket for ticket in shared if not with_room.isdisjoint(ticket.places)]
+    with_room = with_room.union(*(ticket.places for ticket in shared)) & members.keys()
+    # An account that is unknown here may be on its way.
+    gone = {g for g in set(groups) - known if g[0] in found}
+    return Prospect(found, {group: members[group] for group in with_room}, seen, shared, gone)
+
+
+async def assign(
+    tx: Connection, prospect: Prospect, clock: Callable[[], datetime], *, may_wait: bool = True
 ) -> Assigned:
     """Offer what waits in the groups to their free agents. Locks the groups, these agents and the tickets, in turn.
 
     A ticket that waits in further groups too is offered to the best of all their agents: these groups come along. The
-    clock is read when the agents are locked, so that offers made one after the other say so.
+    clock is read when the agents are locked, so that offers made one after the other say so. In a transaction that
+    has locked tickets before it `may_wait` for no agent: what others have locked is left to the next assignment.
     """
-    shared = await queues.shared(tx, groups)
-    together = set(groups).union(*(places for _, places in shared))
-    ours = await queues.lock_groups(tx, together)
+    ours = await queues.lock_groups(tx, prospect.members.keys()) if prospect.members else set()
     # A ticket of which not all groups are ours waits for a moment in which they are.
-    skipped = {id for id, places in shared if not places <= ours}
-    found = await directories.load(tx, {account for account, _ in ours})
-    members = {g: _members(found[g[0]], g) for g in ours if g[0] in found and g[1] in found[g[0]].groups}
-    agents = await _candidates(tx, found, {agent for team in members.values() for agent in team}, clock)
+    skipped = {ticket.id for ticket in prospect.shared if not ticket.places & prospect.members.keys() <= ours}
+    busy = prospect.members.keys() - ours
+    if not ours:
+        return Assigned(0, set(), busy)
+    teams = {group: prospect.members[group] for group in ours}
+    agents, missed = await _candidates(tx, prospect, {a for team in teams.values() for a in team}, clock, may_wait)
+    busy |= {group for group, team in teams.items() if not missed.isdisjoint(team)}
     now = clock()
-    teams = {group: [agents[agent] for agent in team if agent in agents] for group, team in members.items()}
-    this = Round(Work(found, new_id), teams, now)
-    rest = await _look(tx, this, [id for id, _ in shared if id not in skipped], skipped)
+    candidates = {group: [agents[agent] for agent in team if agent in agents] for group, team in teams.items()}
+    this = Round(Work(prospect.directories, new_id), candidates, now)
+    also = [ticket.id for ticket in prospect.shared if ticket.id not in skipped]
+    rest, out_of_reach = await _look(tx, this, also, skipped, may_wait)
     chosen = {(this.tickets[d.ticket].account, d.agent) for d in this.decisions if isinstance(d.ticket, UUID)}
-    counted = [_counted(key, agents[key], _today(found[key[0]].account, now)) for key in chosen]
+    counted = [_counted(key, agents[key], _today(prospect.directories[key[0]].account, now)) for key in chosen]
     await seats.count_offers(tx, counted)
     await store.save(tx, this.work)
-    gone = {g for g in ours & set(groups) if g[0] in found} - members.keys()
     # What moved to another group is looked at there.
-    return Assigned(len(this.decisions), rest | this.work.groups_to_assign, gone, set(groups) - ours)
-
-
-async def worth_a_look(
-    pool: Reader, directories: DirectoryCache, groups: Collection[GroupKey]
-) -> tuple[set[GroupKey], set[GroupKey]]:
-    """Which groups have an agent who is there and not on a call, and which are unknown; most have none when many wait.
-
-    Whoever comes after this look wakes their groups.
-    """
-    found = await directories.load(pool, {account for account, _ in groups})
-    members = {g: _members(found[g[0]], g) for g in groups if g[0] in found and g[1] in found[g[0]].groups}
-    rows = await seats.read(pool, {agent for team in members.values() for agent in team})
-    free = {(row["account"], row["agent"]) for row in rows if _is_free(row)}
-    return {group for group, team in members.items() if free.intersection(team)}, set(groups) - members.keys()
-
-
-def _is_free(row: asyncpg.Record) -> bool:
-    return row["state"] == PresenceState.AVAILABLE and not row["is_leaving"] and row["calls"] == 0
+    return Assigned(len(this.decisions), rest | this.work.groups_to_assign, busy | out_of_reach)
 
 
 async def _candidates(
     tx: Connection,
-    directories: Mapping[str, AccountDirectory],
+    prospect: Prospect,
     agents: Collection[AgentKey],
     clock: Callable[[], datetime],
-) -> dict[AgentKey, Candidate]:
-    """The agents with what they hold. Those who are there are locked: nobody else gives them work.
+    may_wait: bool,
+) -> tuple[dict[AgentKey, Candidate], set[AgentKey]]:
+    """The agents with what they hold, and those whom somebody else has locked. Who is there is locked: nobody else
+    gives them work.
 
-    Whoever is on a call is not: their switch has something to say of it, and would wait for us. Who is free in the next
-    moment is so by a commit that wakes their groups.
+    Whoever is on a call is not: their switch has something to say of it, and would wait for us.
     """
-    everybody: dict[AgentKey, Candidate] = {}
-    free: list[AgentKey] = []
-    for row in await seats.read(tx, agents):
-        account, agent, state, is_leaving, calls = row
-        known = directories[account].agents[agent]
-        if _is_free(row):
-            free.append((account, agent))
-        else:
-            everybody[account, agent] = assignment.not_looked_at(known, state, is_leaving, calls)
-    locked = await seats.lock(tx, free)
+    seen = {agent: prospect.seen[agent] for agent in agents if agent in prospect.seen}
+    everybody = {
+        key: assignment.not_looked_at(prospect.directories[key[0]].agents[key[1]], *sight)
+        for key, sight in seen.items()
+        if not sight.is_free
+    }
+    free = seen.keys() - everybody.keys()
+    locked = await seats.lock(tx, free, may_wait=may_wait)
     held = await seats.held_by(tx, locked)
-    days = {account: _today(directory.account, clock()) for account, directory in directories.items()}
+    days = {account: _today(directory.account, clock()) for account, directory in prospect.directories.items()}
     for key, seat in locked.items():
-        known = directories[key[0]].agents[key[1]]
+        known = prospect.directories[key[0]].agents[key[1]]
         everybody[key] = assignment.candidate_of(seat, known, held[key], days[key[0]])
-    return everybody
+    return everybody, free - locked.keys()
 
 
-async def _look(tx: Connection, this: Round, also: Sequence[UUID], skipped: Collection[UUID]) -> set[GroupKey]:
-    """From the heads of the queues as far back as somebody has room; returns where more waits."""
+async def _look(
+    tx: Connection, this: Round, also: Sequence[UUID], skipped: Collection[UUID], may_wait: bool
+) -> tuple[set[GroupKey], set[GroupKey]]:
+    """From the heads of the queues as far back as somebody has room; returns where more waits, and where somebody else
+    has locked what waits."""
     each = _OFFERS_AT_ONCE // max(1, len(this.teams))
     heads = [head for group, team in this.teams.items() for head in _heads(group, team, each)]
     looked_at = 0
+    out_of_reach: set[GroupKey] = set()
     while heads or also:
-        waiting = await queues.lock_waiting(tx, heads, also, this.teams.keys(), this.now)
+        waiting, missed = await queues.lock_waiting(tx, heads, also, this.teams.keys(), this.now, may_wait=may_wait)
         this.decide([waits for waits in waiting if waits.id not in skipped])
         looked_at += len(waiting)
+        out_of_reach |= missed
         heads, also = _further(this, heads, waiting), []
         if len(this.decisions) >= _OFFERS_AT_ONCE or looked_at >= _LOOKED_AT_MOST:
-            return {head.group for head in heads} if this.decisions else set()
-    return set()
+            return {head.group for head in heads} if this.decisions else set(), out_of_reach
+    return set(), out_of_reach
 
 
 def _further(this: Round, heads: Sequence[Head], waiting: Sequence[Ticket]) -> list[Head]:

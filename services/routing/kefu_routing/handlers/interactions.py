@@ -19,12 +19,17 @@ from kefu_common.postgres.database import Connection, Database
 from kefu_common.telemetry import metrics
 from kefu_routing.domain import interactions as rules
 from kefu_routing.domain import presence
+from kefu_routing.domain.assignment import GroupKey
 from kefu_routing.domain.identity import ContactBook, Key, claim_of, keys_of
 from kefu_routing.domain.refusals import NotApplicable
 from kefu_routing.domain.work import Work
+from kefu_routing.handlers import assigning
 from kefu_routing.store import contacts, early, instructions, invitations, seats, tickets
 from kefu_routing.store import work as store
 from kefu_routing.store.directory import DirectoryCache
+
+_ASSIGNED_AT_ONCE = 200
+"""Events of a batch: a larger one is a backlog, where what counts is how much gets through."""
 
 Batch = Sequence[Received[InteractionData]]
 
@@ -46,12 +51,28 @@ class OnInteractions:
             asides = [*without_effect.values(), *(SetAside(r.record, "id_reused") for r in sifted.reused)]
             await outbox.add(tx, [dead_letter_row("routing", aside) for aside in asides])
             await store.save(tx, work)
+            to_assign, offered = await self._assign_at_once(tx, batch, work.groups_to_assign)
+        metrics.OFFERS.labels("offered").inc(offered)
         metrics.DUPLICATES.labels("kefu.interactions.v1").inc(len(sifted.repeated))
         for reused in sifted.reused:
             metrics.ID_REUSED.labels(reused.event.adapter or "").inc()
         for aside in asides:
             metrics.DEAD_LETTERS.labels(aside.record.topic, aside.reason).inc()
-        self.committed(work.groups_to_assign)
+        self.committed(to_assign)
+
+    async def _assign_at_once(
+        self, tx: Connection, batch: Batch, groups: set[GroupKey]
+    ) -> tuple[set[GroupKey], int]:
+        """Offer to whom the batch freed what waits, and what it queued to whom is free: in the same commit.
+
+        What cannot be done without waiting is left to the assigner; so is everything after a large batch, since the
+        next one can be read meanwhile. Returns where something is left, and how many offers were made.
+        """
+        if not groups or len(batch) > _ASSIGNED_AT_ONCE:
+            return groups, 0
+        prospect = await assigning.look(tx, self.directories, groups)
+        done = await assigning.assign(tx, prospect, lambda: datetime.now(UTC), may_wait=False)
+        return prospect.gone | done.busy | done.unfinished, done.offered
 
     async def _decide(self, tx: Connection, fresh: Batch) -> tuple[Work, dict[UUID, SetAside]]:
         work = Work(await self.directories.load(tx, {r.event.account for r in fresh}), new_id)

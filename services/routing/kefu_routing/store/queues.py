@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -42,34 +43,61 @@ class Head:
     after: Place | None = None
 
 
-async def shared(tx: Connection, groups: Collection[GroupKey]) -> list[tuple[UUID, frozenset[GroupKey]]]:
-    """Tickets that wait in one of these groups and in others too, and in which; those whose turn it is, at most 1000 an
-    account. Their agents are looked at together."""
+class Shared(NamedTuple):
+    """A ticket that waits in several groups."""
+
+    id: UUID
+    places: frozenset[GroupKey]
+
+
+async def shared(tx: Reader, groups: Collection[GroupKey]) -> list[Shared]:
+    """Tickets that wait in one of these groups and in others too; those whose turn it is, at most 1000 an account.
+    Their agents are looked at together."""
     rows = await tx.fetch(
         'select t.id, t.account, t."group", t.wider from unnest($1::text[]) k (account)'
         ' cross join lateral (select id, account, "group", wider from tickets where account = k.account'
         " and status = 'queued' and wider <> '{}' order by turn_at limit 1000) t",
         sorted({account for account, _ in groups}),
     )
-    found = [(r["id"], frozenset((r["account"], group) for group in (r["group"], *r["wider"]))) for r in rows]
-    return [(id, places) for id, places in found if places & set(groups)]
+    found = [Shared(r["id"], frozenset((r["account"], group) for group in (r["group"], *r["wider"]))) for r in rows]
+    return [ticket for ticket in found if not ticket.places.isdisjoint(groups)]
+
+
+_HEADS = f"""
+select {{}} from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::integer[], $6::timestamptz[],
+    $7::uuid[]) h (account, "group", channel, live, most, after_at, after_id)
+cross join lateral (
+    select id from tickets t where t.account = h.account and t."group" = h."group" and t.channel = h.channel
+        and t.live = h.live and t.status = 'queued' and t.ready_at <= $8
+        and (t.turn_at, t.id) > (h.after_at, h.after_id)
+    order by {IN_TURN} limit h.most
+) head
+"""
+
+# An array of ids, and not a join: it is looked up by the primary key, whatever the planner believes of the table.
+_LOCK_HEADS = (
+    f"select {COLUMNS} from tickets where id = any(array({_HEADS.format('head.id')}) || $9::uuid[])"
+    " order by id for update"
+)
+_SEE_HEADS = _HEADS.format('h.account, h."group", head.id')
+_LOCK_FREE = f"select {COLUMNS} from tickets where id = any($1::uuid[]) order by id for update skip locked"
 
 
 async def lock_waiting(
-    tx: Connection, heads: Sequence[Head], also: Collection[UUID], groups: Collection[GroupKey], now: datetime
-) -> list[Ticket]:
-    """The tickets at these heads and those that are named, locked in the order of ids; only those of the groups."""
+    tx: Connection,
+    heads: Sequence[Head],
+    also: Collection[UUID],
+    groups: Collection[GroupKey],
+    now: datetime,
+    *,
+    may_wait: bool = True,
+) -> tuple[list[Ticket], set[GroupKey]]:
+    """The tickets at these heads and those that are named, locked in the order of ids; only those of the groups.
+
+    Unless we `may_wait`, those that others have locked are left out, and their groups are told."""
     if not heads and not also:
-        return []
-    # An array of ids, and not a join: it is looked up by the primary key, whatever the planner believes of the table.
-    rows = await tx.fetch(
-        f"select {COLUMNS} from tickets where id = any(array(select head.id from"
-        " unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::integer[], $6::timestamptz[], $7::uuid[])"
-        ' h (account, "group", channel, live, most, after_at, after_id)'
-        ' cross join lateral (select id from tickets t where t.account = h.account and t."group" = h."group"'
-        " and t.channel = h.channel and t.live = h.live and t.status = 'queued' and t.ready_at <= $8"
-        " and (t.turn_at, t.id) > (h.after_at, h.after_id)"
-        f" order by {IN_TURN} limit h.most) head) || $9::uuid[]) order by id for update",
+        return [], set()
+    arguments = [
         [h.group[0] for h in heads],
         [h.group[1] for h in heads],
         [h.channel.value for h in heads],
@@ -78,9 +106,16 @@ async def lock_waiting(
         [h.after[0] if h.after else _FIRST[0] for h in heads],
         [h.after[1] if h.after else _FIRST[1] for h in heads],
         now,
-        list(also),
-    )
-    return [t for t in _still_queued(rows, groups) if t.ready_at <= now]
+    ]
+    if may_wait:
+        rows = await tx.fetch(_LOCK_HEADS, *arguments, list(also))
+        missed: set[GroupKey] = set()
+    else:
+        seen = {row["id"]: (row["account"], row["group"]) for row in await tx.fetch(_SEE_HEADS, *arguments)}
+        rows = await tx.fetch(_LOCK_FREE, [*seen, *also])
+        out_of_reach = {*seen, *also} - {row["id"] for row in rows}
+        missed = set(groups) if out_of_reach - seen.keys() else {seen[id] for id in out_of_reach}
+    return [t for t in _still_queued(rows, groups) if t.ready_at <= now], missed
 
 
 _FIRST: Place = (datetime.min.replace(tzinfo=UTC), UUID(int=0))

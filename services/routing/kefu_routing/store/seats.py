@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -11,33 +12,73 @@ from kefu_common.events.words import Channel, PresenceState
 from kefu_common.postgres.database import Connection, Reader
 from kefu_routing.domain.model import Seat
 
+AgentKey = tuple[str, str]
+"""Account and agent."""
+
 _COLUMNS = ", ".join(f"s.{f.name}" for f in fields(Seat))
 
 
-async def lock(tx: Connection, agents: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Seat]:
-    """Lock agents (account, id), in that order, until the transaction ends. Whoever is given work is locked first."""
+async def lock(tx: Connection, agents: Iterable[AgentKey], *, may_wait: bool = True) -> dict[AgentKey, Seat]:
+    """Lock agents (account, id), in that order, until the transaction ends. Whoever is given work is locked first.
+
+    Unless we `may_wait`, those whom others have locked are left out."""
     wanted = sorted(set(agents))
     if not wanted:
         return {}
     rows = await tx.fetch(
         f"select {_COLUMNS} from seats s join unnest($1::text[], $2::text[]) k (account, agent) using (account, agent)"
-        " order by s.account, s.agent for update of s",
+        f" order by s.account, s.agent for update of s{'' if may_wait else ' skip locked'}",
         [a[0] for a in wanted],
         [a[1] for a in wanted],
     )
     return {(r["account"], r["agent"]): seat_of(r) for r in rows}
 
 
-async def read(tx: Reader, agents: Iterable[tuple[str, str]]) -> list[asyncpg.Record]:
-    """Agents (account, agent), not locked: their state, whether they are leaving, and how many calls each holds."""
-    wanted = list(agents)
-    return await tx.fetch(
-        "select s.account, s.agent, s.state, s.next_state is not null as is_leaving, (select count(*) from tickets t"
-        " where t.account = s.account and t.holder = s.agent and t.channel = 'call') as calls from seats s"
-        " join unnest($1::text[], $2::text[]) k (account, agent) using (account, agent)",
-        [a[0] for a in wanted],
-        [a[1] for a in wanted],
-    )
+# By account, and its agents as one text: an array is looked up in an index at once, at a fraction of a join's price.
+_NAMED = """
+with named as materialized (
+    select account, string_to_array(agents, chr(31)) as agents from unnest($1::text[], $2::text[]) k (account, agents)
+)
+"""
+
+_READ = f"""{_NAMED}
+select s.account, s.agent, s.state, s.next_state is not null as is_leaving, false as is_on_a_call
+from named n join seats s on s.account = n.account and s.agent = any(n.agents)
+union all
+select t.account, t.holder, null, null, true
+from named n join tickets t on t.account = n.account and t.holder = any(n.agents) and t.channel = 'call'
+"""
+
+
+class Sight(NamedTuple):
+    """An agent as they were at a moment, not locked."""
+
+    state: str | None
+    is_leaving: bool
+    is_on_a_call: bool
+
+    @property
+    def is_free(self) -> bool:
+        """Whether something may be given to them."""
+        return self.state == PresenceState.AVAILABLE and not self.is_leaving and not self.is_on_a_call
+
+
+async def read(tx: Reader, agents: Iterable[AgentKey]) -> dict[AgentKey, Sight]:
+    """Those of these agents who have a seat."""
+    rows = await tx.fetch(_READ, *_named(agents))
+    on_a_call = {(account, agent) for account, agent, _, _, is_call in rows if is_call}
+    return {
+        (account, agent): Sight(state, is_leaving, (account, agent) in on_a_call)
+        for account, agent, state, is_leaving, is_call in rows
+        if not is_call
+    }
+
+
+def _named(agents: Iterable[AgentKey]) -> tuple[list[str], list[str]]:
+    by_account: dict[str, list[str]] = {}
+    for account, agent in agents:
+        by_account.setdefault(account, []).append(agent)
+    return list(by_account), ["\x1f".join(sorted(ids)) for ids in by_account.values()]
 
 
 def seat_of(row: asyncpg.Record) -> Seat:
