@@ -12,9 +12,10 @@ from kefu_common.ids import new_id
 from kefu_common.kafka import topics
 from kefu_common.kafka.dead_letters import REASON
 from kefu_common.kafka.dead_letters_cli import _replay
-from kefu_common.postgres.database import Database
+from kefu_common.postgres.database import Connection, Database
+from kefu_common.postgres.writes import Writes
 from kefu_common.settings import DatabaseSettings
-from kefu_routing.domain.identity import keys_of
+from kefu_routing.domain.identity import ContactBook, keys_of
 from kefu_routing.domain.model import Ticket
 from kefu_routing.store import contacts, queues
 from tests.routing.service import Connect, Json, Routing, running, until
@@ -332,6 +333,12 @@ async def test_an_outcome_of_what_nobody_asked_is_set_aside_and_can_be_judged_an
     assert [json.loads(record.value)["id"] for record in again] == [str(event.id)] * 2
 
 
+async def _save(tx: Connection, book: ContactBook) -> None:
+    writes = Writes()
+    contacts.add(writes, list(book.changed.values()), book.new_keys)
+    await writes.run(tx)
+
+
 async def test_the_same_contact_by_two_keys_is_changed_by_one_transaction_at_a_time(
     routing_dsn: str,
 ) -> None:
@@ -343,14 +350,14 @@ async def test_the_same_contact_by_two_keys_is_changed_by_one_transaction_at_a_t
         async with db.transaction() as tx:
             book = await contacts.open_book(tx, keys_of("acme", claim), new_id)
             made = book.find_or_make("acme", claim, now)
-            await contacts.save(tx, list(book.changed.values()), book.new_keys)
+            await _save(tx, book)
 
         async def another_names_them() -> None:
             by_phone = ContactClaim(phone="13800138000", tier="gold")
             async with db.transaction() as tx:
                 book = await contacts.open_book(tx, [("acme", "phone", "13800138000")], new_id)
                 book.find_or_make("acme", by_phone, now)
-                await contacts.save(tx, list(book.changed.values()), book.new_keys)
+                await _save(tx, book)
 
         async with db.transaction() as tx:
             book = await contacts.open_book(tx, [("acme", "email", "w@example.com")], new_id)
@@ -366,7 +373,7 @@ async def test_the_same_contact_by_two_keys_is_changed_by_one_transaction_at_a_t
                 return await db.pool.fetchval(waiting) or None
 
             await until("the other waits for the contact", waits)
-            await contacts.save(tx, list(book.changed.values()), book.new_keys)
+            await _save(tx, book)
         await other
         kept = (await contacts.load(db.pool, [made.id]))[made.id]
         assert (kept.name, kept.tier) == ("王芳", "gold")
@@ -404,7 +411,7 @@ async def test_a_ticket_that_moves_while_its_queue_is_locked_is_not_offered_ther
 
         async def look() -> list[Ticket]:
             async with looker.transaction():
-                return await queues.lock_waiting(looker, [head], [], [head.group], datetime.now(UTC))
+                return (await queues.lock_waiting(looker, [head], [], [head.group], datetime.now(UTC)))[0]
 
         looking = asyncio.create_task(look())
         waiting = "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' and pid = $1"

@@ -57,7 +57,7 @@ from kefu_routing.store import secrets
 from kefu_routing.store.directory import DirectoryCache, StoredKeys
 
 D = TypeVar("D", bound=BaseModel)
-_GATHER_S = 0.02
+_GATHER_S = 0.01
 """Between two batches of interactions: under load they grow larger; what comes after a pause does not wait."""
 
 

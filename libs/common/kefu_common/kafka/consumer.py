@@ -214,8 +214,9 @@ class BatchConsumer(Generic[D]):
     def _count(self, applied: Sequence[Received[D]]) -> None:
         topic, now = self._source.topic.name, datetime.now(UTC)
         metrics.CONSUMED.labels(topic).inc(len(applied))
+        delay = metrics.EVENT_DELAY.labels(topic)
         for received in applied:
-            metrics.EVENT_DELAY.labels(topic).observe(max(0.0, (now - received.event.time).total_seconds()))
+            delay.observe(max(0.0, (now - received.event.time).total_seconds()))
 
     async def _watch(self) -> None:
         """Ask how far the topic goes, and whether anybody still reads it: the framework is silent when it gives up."""

@@ -62,7 +62,14 @@ def encode_json(value: object) -> str:
 
 
 async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    await connection.set_type_codec("jsonb", encoder=encode_json, decoder=json.loads, schema="pg_catalog")
+    # In the binary form a version comes first, and neither side turns bytes into text and back.
+    await connection.set_type_codec(
+        "jsonb",
+        encoder=lambda value: b"\x01" + to_json(value),
+        decoder=lambda raw: json.loads(raw[1:]),
+        schema="pg_catalog",
+        format="binary",
+    )
 
 
 async def _keep(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

@@ -7,6 +7,7 @@ never lose or delete a stranger's: repeats are allowed on every topic.
 
 import asyncio
 import time
+from collections import Counter
 
 import asyncpg
 from opentelemetry.trace import SpanKind
@@ -19,6 +20,8 @@ from kefu_common.telemetry import logs, metrics, tracing
 from kefu_common.waking import end, until_woken
 
 log = logs.get(__name__)
+_Ready = tuple[asyncpg.Record, Outgoing]
+"""A row of the outbox, and the record that it becomes."""
 
 LEASE_S = 10.0
 _BATCH = 1000
@@ -158,9 +161,7 @@ class Relay:
             return False
         rows = self._without_stuck(found)
         confirmed = await self._send(rows)
-        await self._db.pool.execute(
-            _DELETE, [row["id"] for row in confirmed], list(self._fences), list(self._fences.values())
-        )
+        await self._db.pool.execute(_DELETE, confirmed, list(self._fences), list(self._fences.values()))
         self._clear_away(len(confirmed))
         if len(confirmed) < len(rows):
             raise NotConfirmed(f"{len(rows) - len(confirmed)} of {len(rows)} not confirmed in time")
@@ -181,12 +182,12 @@ class Relay:
             vacuum = self._db.pool.execute("vacuum (skip_locked, truncate false) outbox")
             self._vacuuming = asyncio.create_task(vacuum, name="vacuum the outbox")
 
-    def _without_stuck(self, rows: list[asyncpg.Record]) -> list[asyncpg.Record]:
+    def _without_stuck(self, rows: list[asyncpg.Record]) -> list[_Ready]:
         """Leave out a row that Kafka would never take, and what comes after it under the same key.
 
         `outbox.add` refuses such rows; one that gets here all the same must not stop everybody else's.
         """
-        going: list[asyncpg.Record] = []
+        going: list[_Ready] = []
         for row in rows:
             place, record = (row["topic"], row["key"]), self._outgoing(row)
             if place in self._stuck:
@@ -195,27 +196,30 @@ class Relay:
                 self._stuck[place] = row["created_at"].timestamp()
                 log.error("outbox_row_too_large", row=row["id"], hint="shorten or delete it by hand, then restart")
                 continue
-            going.append(row)
+            going.append((row, record))
         return going
 
-    async def _send(self, rows: list[asyncpg.Record]) -> list[asyncpg.Record]:
-        """Returns the rows that Kafka confirmed and that no unconfirmed one of their key comes before."""
-        for row in rows:
+    async def _send(self, ready: list[_Ready]) -> list[int]:
+        """Returns the rows that Kafka confirmed and that no unconfirmed one of their key comes before, by id."""
+        for row, _ in ready:
             parent = (row["headers"] or {}).get("traceparent")
             if tracing.is_sampled(parent):
                 span = tracing.start_span(f"publish {row['topic']}", SpanKind.PRODUCER, parent, _attributes(row))
                 if span is not None:
                     span.end()
-        results = await self._producer.confirm([self._outgoing(row) for row in rows], 10)
+        results = await self._producer.confirm([record for _, record in ready], 10)
         late = set()
-        confirmed = []
-        for row, is_confirmed in zip(rows, results, strict=True):
+        confirmed: list[int] = []
+        published: Counter[str] = Counter()
+        for (row, _), is_confirmed in zip(ready, results, strict=True):
             place = (row["topic"], row["key"])
             if is_confirmed and place not in late:
-                confirmed.append(row)
-                metrics.OUTBOX_PUBLISHED.labels(row["topic"]).inc()
+                confirmed.append(row["id"])
+                published[row["topic"]] += 1
             else:
                 late.add(place)
+        for topic, count in published.items():
+            metrics.OUTBOX_PUBLISHED.labels(topic).inc(count)
         return confirmed
 
     def _outgoing(self, row: asyncpg.Record) -> Outgoing:

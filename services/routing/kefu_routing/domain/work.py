@@ -87,6 +87,8 @@ class Work:
     """Interactions (account, id) that go from one ticket to another, with what was said by them."""
     seats: dict[tuple[str, str], Seat] = field(default_factory=dict)
     """Agents whom the transaction has locked, by account and id, as far as it has read them."""
+    counted: list[Seat] = field(default_factory=list)
+    """Locked agents as the strategies count them now."""
     freed: dict[tuple[str, str], Freed] = field(default_factory=dict)
     acted: dict[tuple[str, str], datetime] = field(default_factory=dict)
     """Agents who did something, so that they are there. Both by account and agent, whose seats are locked."""

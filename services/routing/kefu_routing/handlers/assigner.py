@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from kefu_common.ids import new_id
 from kefu_common.postgres.database import Database, passes
 from kefu_common.telemetry import logs, metrics
 from kefu_routing.domain.assignment import GroupKey
+from kefu_routing.domain.work import Work
 from kefu_routing.handlers import assigning
 from kefu_routing.store import queues
+from kefu_routing.store import work as store
 from kefu_routing.store.directory import DirectoryCache
 
 log = logs.get(__name__)
@@ -95,19 +98,25 @@ class Assigner:
 
     async def _assign_groups(self, groups: set[GroupKey]) -> set[GroupKey]:
         """Returns the groups where more can be done at once."""
-        prospect = await assigning.look(self.db.pool, self.directories, groups)
-        if prospect.gone:
+        directories = await self.directories.load(self.db.pool, {account for account, _ in groups})
+        known = {g for g in groups if g[0] in directories and g[1] in directories[g[0]].groups}
+        # An account that is unknown here may be on its way.
+        if gone := {g for g in groups - known if g[0] in directories}:
             async with self.db.transaction() as tx:
-                self.wake(await assigning.rehouse(tx, self.directories, prospect.gone, _now()))
+                self.wake(await assigning.rehouse(tx, self.directories, gone, _now()))
+        prospect = await assigning.look(self.db.pool, directories, known)
         if not prospect.members:
             return set()
+        work = Work(directories, new_id)
         async with self.db.transaction() as tx:
-            done = await assigning.assign(tx, prospect, _now)
+            done = await assigning.assign(tx, work, prospect, _now)
+            await store.save(tx, work)
         if done.busy:
             # Whoever assigns there now may not have seen what woke us.
             asyncio.get_running_loop().call_later(_BUSY_S, self.wake, done.busy)
         metrics.OFFERS.labels("offered").inc(done.offered)
-        return done.unfinished
+        # What moved to another group is looked at there.
+        return done.unfinished | work.groups_to_assign
 
 
 def _now() -> datetime:

@@ -1,14 +1,14 @@
 """One transaction that offers what waits in some groups to their free agents."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from kefu_common.events.directory import Account
-from kefu_common.events.words import Channel
+from kefu_common.events.words import Channel, PresenceState
 from kefu_common.ids import new_id
 from kefu_common.postgres.database import Connection, Reader
 from kefu_routing.domain import admission, assignment
@@ -22,11 +22,12 @@ from kefu_routing.store import queues, seats
 from kefu_routing.store import work as store
 from kefu_routing.store.directory import DirectoryCache
 from kefu_routing.store.queues import Head, Shared
-from kefu_routing.store.seats import AgentKey, Sight
+from kefu_routing.store.seats import AgentKey
 
+Directories = Mapping[str, AccountDirectory]
 _OFFERS_AT_ONCE = 1000
 """So many the groups of one transaction share."""
-_SPARE = 3
+_SPARE = 1
 """So many more than there is room for are looked at first: agents may have declined some of them just now."""
 _REMAINS = 10
 """How much of what remains of calls and chats is looked at first."""
@@ -41,18 +42,17 @@ class Prospect:
     Whoever becomes free later does so by a commit that wakes their groups.
     """
 
-    directories: dict[str, AccountDirectory]
     members: dict[GroupKey, list[AgentKey]]
-    seen: dict[AgentKey, Sight]
+    free: set[AgentKey]
+    away: dict[AgentKey, Candidate]
+    """Those to whom nothing is given now, and why."""
     shared: list[Shared]
     """Tickets that wait in several groups, of which one at least has somebody free: all of them are in `members`."""
-    gone: set[GroupKey]
-    """Groups that there are no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """What one transaction did: how many offers it made, where more waits, and where it could not look."""
+    """What was decided: how many offers, where more waits, and where one could not look."""
 
     offered: int
     unfinished: set[GroupKey]
@@ -60,80 +60,78 @@ class Assigned:
     """Where somebody else assigns or changes something at this moment."""
 
 
-async def look(reader: Reader, directories: DirectoryCache, groups: Collection[GroupKey]) -> Prospect:
-    """What may be assigned in these groups. Where many wait, most groups have nobody free, and are left out."""
-    found = await directories.load(reader, {account for account, _ in groups})
-    known = {g for g in groups if g[0] in found and g[1] in found[g[0]].groups}
-    shared = await queues.shared(reader, known)
-    together = known.union(*(ticket.places for ticket in shared))
-    members = {g: _members(found[g[0]], g) for g in together if g[1] in found[g[0]].groups}
-    seen = await seats.read(reader, {agent for team in members.values() for agent in team})
-    free = {agent for agent, sight in seen.items() if sight.is_free}
+async def look(reader: Reader, directories: Directories, groups: Collection[GroupKey]) -> Prospect:
+    """What may be assigned in these groups, as far as they are known. Where many wait, most have nobody free."""
+    shared = await queues.shared(reader, groups)
+    together = set(groups).union(*(ticket.places for ticket in shared))
+    members = {g: _members(directories[g[0]], g) for g in together if g[1] in directories[g[0]].groups}
+    there, on_a_call = await seats.at_work(reader, {agent for team in members.values() for agent in team})
+    free = there - on_a_call
     with_room = {group for group, team in members.items() if not free.isdisjoint(team)}
     shared = [ticket for ticket in shared if not with_room.isdisjoint(ticket.places)]
     with_room = with_room.union(*(ticket.places for ticket in shared)) & members.keys()
-    # An account that is unknown here may be on its way.
-    gone = {g for g in set(groups) - known if g[0] in found}
-    return Prospect(found, {group: members[group] for group in with_room}, seen, shared, gone)
+    team = {agent for group in with_room for agent in members[group]}
+    away = {
+        (account, agent): assignment.not_looked_at(
+            directories[account].agents[agent], state, is_leaving, (account, agent) in on_a_call
+        )
+        for (account, agent), (state, is_leaving) in (await seats.states(reader, team - there)).items()
+    }
+    for account, agent in (team & there) - free:
+        known = directories[account].agents[agent]
+        away[account, agent] = assignment.not_looked_at(known, PresenceState.AVAILABLE, False, True)
+    return Prospect({group: members[group] for group in with_room}, free & team, away, shared)
 
 
 async def assign(
-    tx: Connection, prospect: Prospect, clock: Callable[[], datetime], *, may_wait: bool = True
+    tx: Connection, work: Work, prospect: Prospect, clock: Callable[[], datetime], *, may_wait: bool = True
 ) -> Assigned:
     """Offer what waits in the groups to their free agents. Locks the groups, these agents and the tickets, in turn.
 
     A ticket that waits in further groups too is offered to the best of all their agents: these groups come along. The
-    clock is read when the agents are locked, so that offers made one after the other say so. In a transaction that
-    has locked tickets before it `may_wait` for no agent: what others have locked is left to the next assignment.
+    clock is read when the agents are locked, so that offers made one after the other say so. A transaction that has
+    locked tickets before it `may_wait` for nothing: what others have locked is left to the next assignment.
     """
     ours = await queues.lock_groups(tx, prospect.members.keys()) if prospect.members else set()
-    # A ticket of which not all groups are ours waits for a moment in which they are.
-    skipped = {ticket.id for ticket in prospect.shared if not ticket.places & prospect.members.keys() <= ours}
     busy = prospect.members.keys() - ours
     if not ours:
         return Assigned(0, set(), busy)
+    # A ticket of which not all groups are ours waits for a moment in which they are.
+    skipped = {ticket.id for ticket in prospect.shared if not ticket.places.isdisjoint(busy)}
     teams = {group: prospect.members[group] for group in ours}
-    agents, missed = await _candidates(tx, prospect, {a for team in teams.values() for a in team}, clock, may_wait)
+    wanted = prospect.free.intersection(agent for team in teams.values() for agent in team)
+    locked = await _lock_candidates(tx, work.directories, wanted, clock, may_wait)
+    missed = wanted - locked.keys()
     busy |= {group for group, team in teams.items() if not missed.isdisjoint(team)}
+    agents = prospect.away | locked
     now = clock()
     candidates = {group: [agents[agent] for agent in team if agent in agents] for group, team in teams.items()}
-    this = Round(Work(prospect.directories, new_id), candidates, now)
+    this = Round(work, candidates, now)
     also = [ticket.id for ticket in prospect.shared if ticket.id not in skipped]
     rest, out_of_reach = await _look(tx, this, also, skipped, may_wait)
     chosen = {(this.tickets[d.ticket].account, d.agent) for d in this.decisions if isinstance(d.ticket, UUID)}
-    counted = [_counted(key, agents[key], _today(prospect.directories[key[0]].account, now)) for key in chosen]
-    await seats.count_offers(tx, counted)
-    await store.save(tx, this.work)
-    # What moved to another group is looked at there.
-    return Assigned(len(this.decisions), rest | this.work.groups_to_assign, busy | out_of_reach)
+    work.counted += [_counted(key, locked[key], _today(work.directories[key[0]].account, now)) for key in chosen]
+    return Assigned(len(this.decisions), rest, busy | out_of_reach)
 
 
-async def _candidates(
+async def _lock_candidates(
     tx: Connection,
-    prospect: Prospect,
-    agents: Collection[AgentKey],
+    directories: Directories,
+    free: Collection[AgentKey],
     clock: Callable[[], datetime],
     may_wait: bool,
-) -> tuple[dict[AgentKey, Candidate], set[AgentKey]]:
-    """The agents with what they hold, and those whom somebody else has locked. Who is there is locked: nobody else
-    gives them work.
+) -> dict[AgentKey, Candidate]:
+    """Agents who are free, with what they hold; locked, so that nobody else gives them work.
 
     Whoever is on a call is not: their switch has something to say of it, and would wait for us.
     """
-    seen = {agent: prospect.seen[agent] for agent in agents if agent in prospect.seen}
-    everybody = {
-        key: assignment.not_looked_at(prospect.directories[key[0]].agents[key[1]], *sight)
-        for key, sight in seen.items()
-        if not sight.is_free
-    }
-    free = seen.keys() - everybody.keys()
     locked = await seats.lock(tx, free, may_wait=may_wait)
     held = await seats.held_by(tx, locked)
-    days = {account: _today(directory.account, clock()) for account, directory in prospect.directories.items()}
-    for key, seat in locked.items():
-        known = prospect.directories[key[0]].agents[key[1]]
-        everybody[key] = assignment.candidate_of(seat, known, held[key], days[key[0]])
-    return everybody, free - locked.keys()
+    days = {account: _today(directories[account].account, clock()) for account in {account for account, _ in locked}}
+    return {
+        key: assignment.candidate_of(seat, directories[key[0]].agents[key[1]], held[key], days[key[0]])
+        for key, seat in locked.items()
+    }
 
 
 async def _look(

@@ -16,6 +16,7 @@ from kefu_common.kafka.dead_letters import SetAside, dead_letter_row
 from kefu_common.mail_tags import ticket_of_interaction
 from kefu_common.postgres import inbox, outbox
 from kefu_common.postgres.database import Connection, Database
+from kefu_common.postgres.writes import Writes
 from kefu_common.telemetry import metrics
 from kefu_routing.domain import interactions as rules
 from kefu_routing.domain import presence
@@ -46,12 +47,14 @@ class OnInteractions:
         """One transaction; running it again with the same events changes nothing."""
         async with self.db.transaction() as tx:
             sifted = await inbox.keep_new(tx, batch)
-            work, without_effect = await self._decide(tx, sifted.fresh)
+            writes = Writes()
+            work, without_effect = await self._decide(tx, writes, sifted.fresh)
             await inbox.mark_set_aside(tx, without_effect)
             asides = [*without_effect.values(), *(SetAside(r.record, "id_reused") for r in sifted.reused)]
             await outbox.add(tx, [dead_letter_row("routing", aside) for aside in asides])
+            await store.save_hands(tx, writes, work)
+            to_assign, offered = await self._assign_at_once(tx, batch, work)
             await store.save(tx, work)
-            to_assign, offered = await self._assign_at_once(tx, batch, work.groups_to_assign)
         metrics.OFFERS.labels("offered").inc(offered)
         metrics.DUPLICATES.labels("kefu.interactions.v1").inc(len(sifted.repeated))
         for reused in sifted.reused:
@@ -60,21 +63,23 @@ class OnInteractions:
             metrics.DEAD_LETTERS.labels(aside.record.topic, aside.reason).inc()
         self.committed(to_assign)
 
-    async def _assign_at_once(
-        self, tx: Connection, batch: Batch, groups: set[GroupKey]
-    ) -> tuple[set[GroupKey], int]:
+    async def _assign_at_once(self, tx: Connection, batch: Batch, work: Work) -> tuple[set[GroupKey], int]:
         """Offer to whom the batch freed what waits, and what it queued to whom is free: in the same commit.
 
         What cannot be done without waiting is left to the assigner; so is everything after a large batch, since the
         next one can be read meanwhile. Returns where something is left, and how many offers were made.
         """
-        if not groups or len(batch) > _ASSIGNED_AT_ONCE:
+        groups, work.groups_to_assign = work.groups_to_assign, set()
+        if len(batch) > _ASSIGNED_AT_ONCE:
             return groups, 0
-        prospect = await assigning.look(tx, self.directories, groups)
-        done = await assigning.assign(tx, prospect, lambda: datetime.now(UTC), may_wait=False)
-        return prospect.gone | done.busy | done.unfinished, done.offered
+        known = {group for group in groups if group[1] in work.directories[group[0]].groups}
+        if not known:
+            return groups, 0
+        prospect = await assigning.look(tx, work.directories, known)
+        done = await assigning.assign(tx, work, prospect, lambda: datetime.now(UTC), may_wait=False)
+        return (groups - known) | done.busy | done.unfinished | work.groups_to_assign, done.offered
 
-    async def _decide(self, tx: Connection, fresh: Batch) -> tuple[Work, dict[UUID, SetAside]]:
+    async def _decide(self, tx: Connection, writes: Writes, fresh: Batch) -> tuple[Work, dict[UUID, SetAside]]:
         work = Work(await self.directories.load(tx, {r.event.account for r in fresh}), new_id)
         events = await _with_early_ones(tx, [r for r in fresh if r.event.account in work.directories])
         strangers = [r for r in fresh if r.event.account not in work.directories]
@@ -92,7 +97,7 @@ class OnInteractions:
                 else:
                     asides[received.event.id] = SetAside(received.record, why.reason)
         await early.keep(tx, too_early)
-        await contacts.save(tx, list(known.contacts.changed.values()), known.contacts.new_keys)
+        contacts.add(writes, list(known.contacts.changed.values()), known.contacts.new_keys)
         return work, asides
 
 
@@ -113,7 +118,7 @@ async def _with_early_ones(tx: Connection, fresh: Batch) -> list[Received[Intera
     ordered: list[Received[InteractionData]] = []
     behind: list[Received[InteractionData]] = []
     followers = {(r.event.account, r.event.subject) for r in fresh if not rules.starts(r.event)}
-    open_now = set(await tickets.of_interactions(tx, started & followers))
+    open_now = set((await tickets.of_interactions(tx, started & followers))[0])
     for received in fresh:
         place = (received.event.account, received.event.subject)
         if rules.starts(received.event):
@@ -132,19 +137,19 @@ async def _with_early_ones(tx: Connection, fresh: Batch) -> list[Received[Intera
 async def _load(tx: Connection, work: Work, events: Batch) -> rules.Known:
     """Load and lock what the batch concerns, in the order of locks: contacts, agents, tickets."""
     book = await contacts.open_book(tx, _identities(events), new_id)
-    by_interaction = await tickets.of_interactions(tx, {(r.event.account, r.event.subject) for r in events})
+    by_interaction, holders = await tickets.of_interactions(tx, {_place(r) for r in events})
     by_interaction |= await _tagged(tx, events, by_interaction)
     open_before = await tickets.open_of_contacts(tx, _known_contacts(book))
     concerned = set(by_interaction.values()) | _joinable_ids(events, open_before)
-    ended = {place for r in events if isinstance(r.event.data, _ENDING) and (place := _place(r)) in by_interaction}
-    held_by = await tickets.holders(tx, [by_interaction[place] for place in ended]) if ended else set()
+    ended = {_place(r) for r in events if isinstance(r.event.data, _ENDING)} & holders.keys()
+    held_by = {(place[0], holders[place]) for place in ended}
     # Whoever got one of these tickets since then is locked when it is written: a deadlock that Postgres would end.
     work.seats = await seats.lock(tx, _agents_named(work, events) | held_by)
     locked = await tickets.lock(tx, concerned)
     known = rules.Known(book, locked, by_interaction=by_interaction)
     known.gone = {key for key, seat in work.seats.items() if presence.is_gone_by_itself(seat.state, seat.reason)}
     known.offers = await tickets.offers_of(tx, [t.offer for t in locked.values() if t.offer is not None])
-    await _load_missing_contacts(tx, known)
+    await _load_missing_contacts(tx, known, events)
     for row in open_before:
         known.open_of_contact.setdefault(row["contact"], []).append(row["id"])
         if row["id"] in locked:
@@ -168,9 +173,11 @@ async def _tagged(
     return {place: ticket for place, ticket in named.items() if (place[0], ticket) in found}
 
 
-async def _load_missing_contacts(tx: Connection, known: rules.Known) -> None:
-    missing = {t.contact for t in known.tickets.values()} - known.contacts.contacts.keys()
-    known.contacts.contacts.update(await contacts.load(tx, missing))
+async def _load_missing_contacts(tx: Connection, known: rules.Known, events: Batch) -> None:
+    """Those who go on with an interaction by an event that names nobody."""
+    places = {_place(r) for r in events if rules.concerns_a_contact(r.event)} & known.by_interaction.keys()
+    missing = {known.tickets[known.by_interaction[place]].contact for place in places}
+    known.contacts.contacts.update(await contacts.load(tx, missing - known.contacts.contacts.keys()))
 
 
 def _identities(events: Batch) -> list[Key]:

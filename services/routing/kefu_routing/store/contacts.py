@@ -1,11 +1,12 @@
 """Contacts and by what they are recognised."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from typing import Any
 from uuid import UUID
 
-import asyncpg
-
 from kefu_common.postgres.database import Connection, Reader
+from kefu_common.postgres.writes import Writes
 from kefu_routing.domain.identity import ContactBook, Key
 from kefu_routing.domain.model import Contact
 
@@ -21,23 +22,15 @@ async def open_book(tx: Connection, keys: Iterable[Key], new_id: Callable[[], UU
         " (select distinct hashtextextended(k, 0) as h from unnest($1::text[]) k order by h) sorted",
         ["\x1f".join(key) for key in wanted],
     )
-    columns = [list(column) for column in zip(*wanted, strict=True)]
+    # Nobody else changes the contacts until the commit: two may come to the same one by different keys.
     rows = await tx.fetch(
-        "select i.account, i.kind, i.value, i.contact from contact_identities i"
-        " join unnest($1::text[], $2::text[], $3::text[]) as k (account, kind, value) using (account, kind, value)",
-        *columns,
+        f"select i.kind, i.value, {_COLUMNS} from unnest($1::text[], $2::text[], $3::text[]) k (account, kind, value)"
+        " join contact_identities i using (account, kind, value) join contacts c on c.id = i.contact"
+        " order by c.id for update of c",
+        *[list(column) for column in zip(*wanted, strict=True)],
     )
-    by_key: dict[Key, UUID] = {(r["account"], r["kind"], r["value"]): r["contact"] for r in rows}
-    return ContactBook(by_key, await _lock(tx, by_key.values()), new_id)
-
-
-async def _lock(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, Contact]:
-    """Contacts by id, which nobody else changes until the commit: two may come to the same one by different keys."""
-    wanted = sorted(set(ids))
-    if not wanted:
-        return {}
-    rows = await tx.fetch(f"{_SELECT} where id = any($1::uuid[]) order by id for update", wanted)
-    return {row["id"]: _contact(row) for row in rows}
+    by_key: dict[Key, UUID] = {(r["account"], r["kind"], r["value"]): r["id"] for r in rows}
+    return ContactBook(by_key, {r["id"]: _contact(r[2:]) for r in rows}, new_id)
 
 
 async def load(tx: Reader, ids: Iterable[UUID]) -> dict[UUID, Contact]:
@@ -45,7 +38,7 @@ async def load(tx: Reader, ids: Iterable[UUID]) -> dict[UUID, Contact]:
     wanted = sorted(set(ids))
     if not wanted:
         return {}
-    rows = await tx.fetch(f"{_SELECT} where id = any($1::uuid[])", wanted)
+    rows = await tx.fetch(f"select {_COLUMNS} from contacts c where id = any($1::uuid[])", wanted)
     return {row["id"]: _contact(row) for row in rows}
 
 
@@ -60,18 +53,18 @@ async def is_seen_on(tx: Reader, account: str, contact: UUID, sites: Sequence[st
     return found
 
 
-_SELECT = "select id, account, created_at, external_id, name, phone, email, tier from contacts"
+_COLUMNS = ", ".join(f"c.{f.name}" for f in fields(Contact))
 
 
-def _contact(row: asyncpg.Record) -> Contact:
-    return Contact(**dict(row))
+def _contact(row: Iterable[Any]) -> Contact:
+    return Contact(*row)
 
 
-async def save(tx: Connection, contacts: Sequence[Contact], keys: dict[Key, UUID]) -> None:
+def add(writes: Writes, contacts: Sequence[Contact], keys: dict[Key, UUID]) -> None:
     """Write new and changed contacts, and new identities."""
     if contacts:
         ordered = sorted(contacts, key=lambda c: c.id)
-        await tx.execute(
+        writes.add(
             "insert into contacts (id, account, created_at, external_id, name, phone, email, tier)"
             " select * from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[],"
             " $7::text[], $8::text[])"
@@ -87,7 +80,7 @@ async def save(tx: Connection, contacts: Sequence[Contact], keys: dict[Key, UUID
             [c.tier for c in ordered],
         )
     if keys:
-        await tx.execute(
+        writes.add(
             "insert into contact_identities (account, kind, value, contact)"
             " select * from unnest($1::text[], $2::text[], $3::text[], $4::uuid[])",
             [k[0] for k in keys],

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from kefu_common.events.outbound import CallRing
 from kefu_common.postgres.database import Connection, Reader
+from kefu_common.postgres.writes import Writes
 from kefu_routing.domain.model import Instructed
 from kefu_routing.domain.work import Asked
 from kefu_routing.store import conversation
@@ -14,11 +15,11 @@ KEPT_DAYS = 8
 """An outcome is accepted for 7 days."""
 
 
-async def add(tx: Connection, asked: Sequence[Asked]) -> None:
+def add(writes: Writes, asked: Sequence[Asked]) -> None:
     """Remember new ones."""
     if not asked:
         return
-    await tx.execute(
+    writes.add(
         "insert into instructions (id, ticket, message, offer, expires_at) select * from"
         " unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[])",
         [a.event.id for a in asked],

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 
 from kefu_common.events.words import Channel, PresenceState
 from kefu_common.postgres.database import Connection, Reader
+from kefu_common.postgres.writes import Writes
 from kefu_routing.domain.model import Seat
 
 AgentKey = tuple[str, str]
@@ -41,37 +41,38 @@ with named as materialized (
 )
 """
 
-_READ = f"""{_NAMED}
-select s.account, s.agent, s.state, s.next_state is not null as is_leaving, false as is_on_a_call
+_AT_WORK = f"""{_NAMED}
+select account,
+    array(
+        select s.agent from seats s
+        where s.account = n.account and s.agent = any(n.agents) and s.state = 'available' and s.next_state is null
+    ) as there,
+    array(
+        select t.holder from tickets t
+        where t.account = n.account and t.holder = any(n.agents) and t.channel = 'call'
+    ) as on_a_call
+from named n
+"""
+
+_STATES = f"""{_NAMED}
+select s.account, s.agent, s.state, s.next_state is not null as is_leaving
 from named n join seats s on s.account = n.account and s.agent = any(n.agents)
-union all
-select t.account, t.holder, null, null, true
-from named n join tickets t on t.account = n.account and t.holder = any(n.agents) and t.channel = 'call'
 """
 
 
-class Sight(NamedTuple):
-    """An agent as they were at a moment, not locked."""
-
-    state: str | None
-    is_leaving: bool
-    is_on_a_call: bool
-
-    @property
-    def is_free(self) -> bool:
-        """Whether something may be given to them."""
-        return self.state == PresenceState.AVAILABLE and not self.is_leaving and not self.is_on_a_call
+async def at_work(tx: Reader, agents: Iterable[AgentKey]) -> tuple[set[AgentKey], set[AgentKey]]:
+    """Who of these agents is there and not about to leave, and who is on a call; not locked."""
+    rows = await tx.fetch(_AT_WORK, *_named(agents))
+    there = {(row["account"], agent) for row in rows for agent in row["there"]}
+    return there, {(row["account"], agent) for row in rows for agent in row["on_a_call"]}
 
 
-async def read(tx: Reader, agents: Iterable[AgentKey]) -> dict[AgentKey, Sight]:
-    """Those of these agents who have a seat."""
-    rows = await tx.fetch(_READ, *_named(agents))
-    on_a_call = {(account, agent) for account, agent, _, _, is_call in rows if is_call}
-    return {
-        (account, agent): Sight(state, is_leaving, (account, agent) in on_a_call)
-        for account, agent, state, is_leaving, is_call in rows
-        if not is_call
-    }
+async def states(tx: Reader, agents: Collection[AgentKey]) -> dict[AgentKey, tuple[str | None, bool]]:
+    """The state of each of these agents (None: signed out), and whether they are about to leave it; not locked."""
+    if not agents:
+        return {}
+    rows = await tx.fetch(_STATES, *_named(agents))
+    return {(row["account"], row["agent"]): (row["state"], row["is_leaving"]) for row in rows}
 
 
 def _named(agents: Iterable[AgentKey]) -> tuple[list[str], list[str]]:
@@ -91,10 +92,17 @@ def seat_of(row: asyncpg.Record) -> Seat:
 
 async def save(tx: Connection, seats: Iterable[Seat]) -> None:
     """Write what these agents, who are locked, do now."""
+    writes = Writes()
+    add(writes, seats)
+    await writes.run(tx)
+
+
+def add(writes: Writes, seats: Iterable[Seat]) -> None:
+    """The same, together with other writes."""
     rows = list(seats)
     if not rows:
         return
-    await tx.execute(
+    writes.add(
         "update seats s set since = case when s.state is distinct from k.state then now() else s.since end,"
         " state = k.state, reason = k.reason, next_state = k.next_state, next_reason = k.next_reason,"
         " until = k.until, freed_at = k.freed_at"
@@ -134,11 +142,11 @@ async def held_by(tx: Connection, agents: Collection[tuple[str, str]]) -> dict[t
     return held
 
 
-async def count_offers(tx: Connection, seats: Sequence[Seat]) -> None:
+def add_counts(writes: Writes, seats: Sequence[Seat]) -> None:
     """Write what the strategies count. The seats are locked."""
     if not seats:
         return
-    await tx.execute(
+    writes.add(
         "update seats s set offers_day = k.day, offers_today = k.today, last_offer_at = k.last"
         " from unnest($1::text[], $2::text[], $3::date[], $4::integer[], $5::timestamptz[])"
         " k (account, agent, day, today, last) where s.account = k.account and s.agent = k.agent",

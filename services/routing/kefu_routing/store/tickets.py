@@ -1,6 +1,6 @@
 """Tickets, their offers, and locking them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from uuid import UUID
 
@@ -8,6 +8,7 @@ import asyncpg
 
 from kefu_common.events.words import Channel, TicketKind, TicketStatus
 from kefu_common.postgres.database import Connection, Reader
+from kefu_common.postgres.writes import Writes
 from kefu_routing.domain.model import Offer, OfferStatus, Ticket
 from kefu_routing.domain.work import Work
 
@@ -22,14 +23,19 @@ select {COLUMNS} from jsonb_populate_recordset(null::tickets, $1::jsonb)
 on conflict (id) do update set {_CHANGING}
 """
 
+# Looked up: to make a member of an enumeration costs ten times as much, and there are three in each ticket.
+_CHANNELS = {word.value: word for word in Channel}
+_KINDS = {word.value: word for word in TicketKind}
+_STATUSES = {word.value: word for word in TicketStatus}
+
 
 def ticket_of(row: asyncpg.Record) -> Ticket:
-    """A row as a ticket."""
-    values = dict(row)
-    values["channel"] = Channel(values["channel"])
-    values["kind"] = TicketKind(values["kind"])
-    values["status"] = TicketStatus(values["status"])
-    return Ticket(**values)
+    """A row of all `COLUMNS`, in their order, as a ticket."""
+    found = Ticket(*row)
+    found.channel = _CHANNELS[found.channel]
+    found.kind = _KINDS[found.kind]
+    found.status = _STATUSES[found.status]
+    return found
 
 
 async def read(tx: Reader, account: str, id: UUID) -> Ticket | None:
@@ -58,14 +64,6 @@ async def unattended_of(tx: Reader, account: str, agent: str) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
-async def holders(tx: Reader, ids: Iterable[UUID]) -> set[tuple[str, str]]:
-    """Whose hands these tickets fill (account, agent)."""
-    rows = await tx.fetch(
-        "select account, holder from tickets where id = any($1::uuid[]) and holder is not null", list(ids)
-    )
-    return {(row["account"], row["holder"]) for row in rows}
-
-
 async def last_agents(tx: Reader, contacts: Sequence[tuple[str, UUID]]) -> dict[UUID, str]:
     """Who served each of these contacts last, of those whom somebody served."""
     rows = await tx.fetch(
@@ -78,18 +76,21 @@ async def last_agents(tx: Reader, contacts: Sequence[tuple[str, UUID]]) -> dict[
     return {row["contact"]: row["agent"] for row in rows}
 
 
-async def of_interactions(tx: Connection, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
-    """The ticket of each interaction that is known."""
+async def of_interactions(
+    tx: Connection, places: Iterable[tuple[str, str]]
+) -> tuple[dict[tuple[str, str], UUID], dict[tuple[str, str], str]]:
+    """The ticket of each interaction that is known, and whose hands it fills, if anybody's; not locked."""
     wanted = sorted(set(places))
     if not wanted:
-        return {}
+        return {}, {}
     rows = await tx.fetch(
-        "select i.account, i.id, i.ticket from interactions i"
-        " join unnest($1::text[], $2::text[]) as k (account, id) using (account, id)",
+        "select i.account, i.id, i.ticket, t.holder from unnest($1::text[], $2::text[]) as k (account, id)"
+        " join interactions i using (account, id) join tickets t on t.id = i.ticket",
         [p[0] for p in wanted],
         [p[1] for p in wanted],
     )
-    return {(r["account"], r["id"]): r["ticket"] for r in rows}
+    found = {(r["account"], r["id"]): r["ticket"] for r in rows}
+    return found, {(r["account"], r["id"]): r["holder"] for r in rows if r["holder"] is not None}
 
 
 async def that_exist(tx: Connection, ids: Iterable[tuple[str, UUID]]) -> set[tuple[str, UUID]]:
@@ -120,33 +121,38 @@ async def open_of_contacts(tx: Connection, contacts: Sequence[tuple[str, UUID]])
     )
 
 
-async def save(tx: Connection, tickets: Iterable[Ticket]) -> None:
+def add(writes: Writes, tickets: Iterable[Ticket]) -> None:
     """Write new and changed tickets. The caller has locked those that exist."""
     rows = sorted(tickets, key=lambda t: t.id)
     if rows:
-        await tx.execute(_SAVE, rows)
+        writes.add(_SAVE, rows)
 
 
-async def save_interactions(tx: Connection, work: Work) -> None:
-    """Remember which ticket an interaction's events belong to, and move what was said by those that were split off."""
-    if work.interactions:
-        places = sorted(work.interactions)
-        addresses = [work.addresses.get(place, (None, None)) for place in places]
-        await tx.execute(
-            "insert into interactions as i (account, id, ticket, joined_at, reply_email, reply_phone)"
-            " select a, n, t, now(), e, p from"
-            " unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::text[]) k (a, n, t, e, p)"
-            " on conflict (account, id) do update set ticket = excluded.ticket,"
-            " reply_email = coalesce(excluded.reply_email, i.reply_email),"
-            " reply_phone = coalesce(excluded.reply_phone, i.reply_phone)",
-            [p[0] for p in places],
-            [p[1] for p in places],
-            [work.interactions[p] for p in places],
-            [a[0] for a in addresses],
-            [a[1] for a in addresses],
-        )
-    if work.split_off:
-        moves = [(place[1], *tickets) for place, tickets in work.split_off.items()]
+def add_interactions(writes: Writes, work: Work) -> None:
+    """Remember which ticket an interaction's events belong to."""
+    if not work.interactions:
+        return
+    places = sorted(work.interactions)
+    addresses = [work.addresses.get(place, (None, None)) for place in places]
+    writes.add(
+        "insert into interactions as i (account, id, ticket, joined_at, reply_email, reply_phone)"
+        " select a, n, t, now(), e, p from"
+        " unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::text[]) k (a, n, t, e, p)"
+        " on conflict (account, id) do update set ticket = excluded.ticket,"
+        " reply_email = coalesce(excluded.reply_email, i.reply_email),"
+        " reply_phone = coalesce(excluded.reply_phone, i.reply_phone)",
+        [p[0] for p in places],
+        [p[1] for p in places],
+        [work.interactions[p] for p in places],
+        [a[0] for a in addresses],
+        [a[1] for a in addresses],
+    )
+
+
+async def move_said(tx: Connection, split_off: Mapping[tuple[str, str], tuple[UUID, UUID]]) -> None:
+    """Move what was said by interactions (account, id) that were split off, from one ticket to the other."""
+    if split_off:
+        moves = [(place[1], *tickets) for place, tickets in split_off.items()]
         await tx.execute(
             "update messages m set ticket = k.new from unnest($1::text[], $2::uuid[], $3::uuid[]) k (place, old, new)"
             " where m.ticket = k.old and m.interaction = k.place",
@@ -191,12 +197,12 @@ def offer_of(row: asyncpg.Record) -> Offer:
     return Offer(**values)
 
 
-async def save_offers(tx: Connection, offers: Iterable[Offer]) -> None:
+def add_offers(writes: Writes, offers: Iterable[Offer]) -> None:
     """Write new offers, and how others ended."""
     rows = sorted(offers, key=lambda o: o.id)
     if not rows:
         return
-    await tx.execute(
+    writes.add(
         "insert into offers (id, account, ticket, agent, channel, partition, fence, status, created_at, expires_at)"
         " select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::smallint[],"
         " $7::integer[], $8::text[], $9::timestamptz[], $10::timestamptz[])"

@@ -4,6 +4,7 @@ from kefu_common.events.agents import AgentPresenceChanged
 from kefu_common.kafka import topics
 from kefu_common.postgres import outbox
 from kefu_common.postgres.database import Connection
+from kefu_common.postgres.writes import Writes
 from kefu_routing.domain import presence
 from kefu_routing.domain.holding import wake_groups_of
 from kefu_routing.domain.work import Work
@@ -12,31 +13,52 @@ from kefu_routing.store import instructions, invitations, seats, tickets, visits
 
 async def save(tx: Connection, work: Work) -> None:
     """Write everything. Nothing of it is true before the transaction commits, and then all of it is."""
-    await tickets.save(tx, work.tickets.values())
-    await _save_presence(tx, work)
-    await tickets.save_interactions(tx, work)
-    await tickets.save_offers(tx, work.offers.values())
+    writes = Writes()
+    await _add_hands(tx, writes, work)
+    tickets.add_interactions(writes, work)
+    tickets.add_offers(writes, work.offers.values())
+    instructions.add(writes, work.instructions)
+    _add_history(writes, work)
+    outbox.add_to(writes, _rows(work))
+    await writes.run(tx)
+    await tickets.move_said(tx, work.split_off)
     await _save_messages(tx, work)
-    await instructions.add(tx, work.instructions)
     await instructions.save_outcomes(tx, work.outcomes)
     await visits.add(tx, work.visits)
     await invitations.watch(tx, work.watched.values())
     await invitations.add(tx, work.invited)
     await invitations.begin_chats(tx, work.chats_begun)
     await invitations.fail(tx, work.failed_invites)
-    await _save_history(tx, work)
-    await outbox.add(tx, _rows(work))
 
 
-async def _save_presence(tx: Connection, work: Work) -> None:
-    """What an agent does next follows from what they still have in hand, which is known when tickets are written."""
+async def save_hands(tx: Connection, writes: Writes, work: Work) -> None:
+    """Write who has what, and what agents do: what assignment reads. What is decided after it, `save` writes."""
+    await _add_hands(tx, writes, work)
+    await writes.run(tx)
+
+
+async def _add_hands(tx: Connection, writes: Writes, work: Work) -> None:
+    tickets.add(writes, work.tickets.values())
+    acted = await _presence(tx, writes, work)
+    if acted and work.counted:
+        # The same agents, perhaps: one statement changes a row but once.
+        await writes.run(tx)
+    seats.add_counts(writes, work.counted)
+    work.tickets, work.freed, work.acted, work.counted = {}, {}, {}, []
+
+
+async def _presence(tx: Connection, writes: Writes, work: Work) -> bool:
+    """Add what agents do next, which follows from what they still have in hand; whether there is any such agent."""
     keys = work.freed.keys() | work.acted.keys()
     if not keys:
-        return
+        return False
     found = {key: work.seats[key] for key in keys & work.seats.keys()}
     found |= await seats.lock(tx, keys - found.keys())
     leaving = [key for key, seat in found.items() if seat.next_state is not None]
-    in_hand = await seats.in_hand(tx, leaving) if leaving else {}
+    in_hand = {}
+    if leaving:
+        await writes.run(tx)
+        in_hand = await seats.in_hand(tx, leaving)
     for key, seat in found.items():
         # A call that was answered at a phone nobody was rung at: the agent is there, and then it ends.
         causes = [presence.come_back(seat, work.acted[key])] if key in work.acted else []
@@ -47,7 +69,8 @@ async def _save_presence(tx: Connection, work: Work) -> None:
                 at = work.freed[key].at if key in work.freed else work.acted[key]
                 work.agent_did(*key, AgentPresenceChanged, at, None, state=seat.state, cause=cause)
                 wake_groups_of(work, *key)
-    await seats.save(tx, found.values())
+    seats.add(writes, found.values())
+    return True
 
 
 def _rows(work: Work) -> list[outbox.Row]:
@@ -100,10 +123,10 @@ async def _save_messages(tx: Connection, work: Work) -> None:
         )
 
 
-async def _save_history(tx: Connection, work: Work) -> None:
+def _add_history(writes: Writes, work: Work) -> None:
     if not work.history:
         return
-    await tx.execute(
+    writes.add(
         "insert into history (ticket, sequence, account, type, at, data, why) select * from"
         " unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::timestamptz[], $6::jsonb[], $7::jsonb[])",
         [h.ticket for h in work.history],
