@@ -159,13 +159,14 @@ class BatchConsumer(Generic[D]):
             if not (isinstance(error, asyncio.CancelledError) and self._may_cancel()):
                 self._break(error)
             raise
+        gathered_at = time.monotonic() + (self._source.gather_s if len(raw) < self._batch_size else 0.0)
         try:
             await message.ack()
         except KafkaError as error:
             # The group moved on; the batch comes again and the inbox knows it.
             log.info("offsets_not_committed", error=type(error).__name__)
-        if self._source.gather_s and len(raw) < self._batch_size:
-            await is_set_within(self._patience.stopping, self._source.gather_s)
+        if (wait_s := gathered_at - time.monotonic()) > 0:
+            await is_set_within(self._patience.stopping, wait_s)
 
     async def _more(self, most: int) -> reading.Raw:
         """What came in while the last batch was worked off.

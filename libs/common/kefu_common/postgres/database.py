@@ -44,6 +44,10 @@ _KEY_LOOKUPS: Final = {
 }
 
 
+class Json(bytes):
+    """A value for a `jsonb` parameter that is JSON already."""
+
+
 class TryAgain(Exception):
     """A transaction lost a race that it will win when it is run again."""
 
@@ -65,7 +69,7 @@ async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     # In the binary form a version comes first, and neither side turns bytes into text and back.
     await connection.set_type_codec(
         "jsonb",
-        encoder=lambda value: b"\x01" + to_json(value),
+        encoder=lambda value: b"\x01" + (value if isinstance(value, Json) else to_json(value)),
         decoder=lambda raw: json.loads(raw[1:]),
         schema="pg_catalog",
         format="binary",

@@ -239,6 +239,8 @@ class AccountDirectory:
     categories: dict[str, Category] = field(default_factory=dict)
     groups_of: dict[str, list[str]] = field(init=False, repr=False)
     """By agent."""
+    members: dict[str, list[tuple[str, str]]] = field(init=False, repr=False)
+    """By group: those of its agents that there are, each by account and id."""
     by_login: dict[str, str] = field(init=False, repr=False)
     by_phone: dict[str, str] = field(init=False, repr=False)
     """Which agent has it."""
@@ -249,6 +251,9 @@ class AccountDirectory:
             for agent in group.agents:
                 groups_of.setdefault(agent, []).append(group.id)
         object.__setattr__(self, "groups_of", groups_of)
+        account = self.account.id
+        members = {g.id: [(account, agent) for agent in g.agents if agent in self.agents] for g in self.groups.values()}
+        object.__setattr__(self, "members", members)
         agents = [a for a in self.agents.values() if isinstance(a, Agent)]
         object.__setattr__(self, "by_login", {a.login: a.id for a in reversed(agents) if a.login})
         object.__setattr__(self, "by_phone", {a.phone: a.id for a in reversed(agents) if a.phone})

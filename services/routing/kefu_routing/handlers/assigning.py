@@ -64,7 +64,7 @@ async def look(reader: Reader, directories: Directories, groups: Collection[Grou
     """What may be assigned in these groups, as far as they are known. Where many wait, most have nobody free."""
     shared = await queues.shared(reader, groups)
     together = set(groups).union(*(ticket.places for ticket in shared))
-    members = {g: _members(directories[g[0]], g) for g in together if g[1] in directories[g[0]].groups}
+    members = {g: directories[g[0]].members[g[1]] for g in together if g[1] in directories[g[0]].members}
     there, on_a_call = await seats.at_work(reader, {agent for team in members.values() for agent in team})
     free = there - on_a_call
     with_room = {group for group, team in members.items() if not free.isdisjoint(team)}
@@ -170,11 +170,6 @@ def _further(this: Round, heads: Sequence[Head], waiting: Sequence[Ticket]) -> l
         if found[place] >= head.most and is_here:
             further.append(Head(head.group, head.channel, head.live, 2 * head.most, last[place]))
     return further
-
-
-def _members(directory: AccountDirectory, group: GroupKey) -> list[AgentKey]:
-    account, id = group
-    return [(account, agent) for agent in directory.groups[id].agents if agent in directory.agents]
 
 
 def _heads(group: GroupKey, team: Sequence[Candidate], most: int) -> list[Head]:

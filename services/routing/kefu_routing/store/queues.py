@@ -80,7 +80,6 @@ _LOCK_HEADS = (
     " order by id for update"
 )
 _SEE_HEADS = _HEADS.format('h.account, h."group", head.id')
-_LOCK_FREE = f"select {COLUMNS} from tickets where id = any($1::uuid[]) order by id for update skip locked"
 
 
 async def lock_waiting(
@@ -107,15 +106,13 @@ async def lock_waiting(
         [h.after[1] if h.after else _FIRST[1] for h in heads],
         now,
     ]
-    if may_wait:
-        rows = await tx.fetch(_LOCK_HEADS, *arguments, list(also))
-        missed: set[GroupKey] = set()
-    else:
-        seen = {row["id"]: (row["account"], row["group"]) for row in await tx.fetch(_SEE_HEADS, *arguments)}
-        rows = await tx.fetch(_LOCK_FREE, [*seen, *also])
-        out_of_reach = {*seen, *also} - {row["id"] for row in rows}
-        missed = set(groups) if out_of_reach - seen.keys() else {seen[id] for id in out_of_reach}
-    return [t for t in _still_queued(rows, groups) if t.ready_at <= now], missed
+    rows = await tx.fetch(_LOCK_HEADS if may_wait else f"{_LOCK_HEADS} skip locked", *arguments, list(also))
+    waiting = [t for t in _still_queued(rows, groups) if t.ready_at <= now]
+    if may_wait or len(rows) == sum(h.most for h in heads) + len(also):
+        return waiting, set()
+    seen = {row["id"]: (row["account"], row["group"]) for row in await tx.fetch(_SEE_HEADS, *arguments)}
+    out_of_reach = {*seen, *also} - {row["id"] for row in rows}
+    return waiting, set(groups) if out_of_reach - seen.keys() else {seen[id] for id in out_of_reach}
 
 
 _FIRST: Place = (datetime.min.replace(tzinfo=UTC), UUID(int=0))

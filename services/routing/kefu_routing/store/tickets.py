@@ -5,9 +5,10 @@ from dataclasses import fields
 from uuid import UUID
 
 import asyncpg
+from pydantic import TypeAdapter
 
 from kefu_common.events.words import Channel, TicketKind, TicketStatus
-from kefu_common.postgres.database import Connection, Reader
+from kefu_common.postgres.database import Connection, Json, Reader
 from kefu_common.postgres.writes import Writes
 from kefu_routing.domain.model import Offer, OfferStatus, Ticket
 from kefu_routing.domain.work import Work
@@ -16,6 +17,9 @@ COLUMNS = ", ".join(f'"{f.name}"' for f in fields(Ticket))
 _FIXED = {"id", "account", "site", "channel", "contact", "interaction", "opened_at", "partition", "adapter", "subject"}
 """What never changes once the ticket is there."""
 _CHANGING = ", ".join(f'"{f.name}" = excluded."{f.name}"' for f in fields(Ticket) if f.name not in _FIXED)
+
+_ROWS = TypeAdapter(list[Ticket])
+"""Knows the types of the columns beforehand: half the time of finding them out anew for each row."""
 
 _SAVE = f"""
 insert into tickets ({COLUMNS})
@@ -125,7 +129,7 @@ def add(writes: Writes, tickets: Iterable[Ticket]) -> None:
     """Write new and changed tickets. The caller has locked those that exist."""
     rows = sorted(tickets, key=lambda t: t.id)
     if rows:
-        writes.add(_SAVE, rows)
+        writes.add(_SAVE, Json(_ROWS.dump_json(rows)))
 
 
 def add_interactions(writes: Writes, work: Work) -> None:
