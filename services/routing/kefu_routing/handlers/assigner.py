@@ -24,7 +24,7 @@ _SPACING_S = 0.03
 _GROUPS_AT_ONCE = 25
 _LOOK_S = 0.5
 _PAUSE_S = 0.5
-_BUSY_S = 0.005
+_BUSY_S = 0.015
 
 
 @dataclass(slots=True)

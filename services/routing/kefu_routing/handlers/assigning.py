@@ -62,10 +62,16 @@ class Assigned:
 
 async def look(reader: Reader, directories: Directories, groups: Collection[GroupKey]) -> Prospect:
     """What may be assigned in these groups, as far as they are known. Where many wait, most have nobody free."""
-    shared = await queues.shared(reader, groups)
-    together = set(groups).union(*(ticket.places for ticket in shared))
-    members = {g: directories[g[0]].members[g[1]] for g in together if g[1] in directories[g[0]].members}
-    there, on_a_call = await seats.at_work(reader, {agent for team in members.values() for agent in team})
+    members = {g: directories[g[0]].members[g[1]] for g in groups}
+    there, on_a_call, has_shared = await seats.at_work(reader, members)
+    shared = await queues.shared(reader, groups) if has_shared else []
+    together = set().union(*(ticket.places for ticket in shared)) - members.keys()
+    if together:
+        # Those groups that there are no more serve nobody.
+        also = {g: directories[g[0]].members[g[1]] for g in together if g[1] in directories[g[0]].members}
+        members |= also
+        found = await seats.at_work(reader, also)
+        there, on_a_call = there | found.there, on_a_call | found.on_a_call
     free = there - on_a_call
     with_room = {group for group, team in members.items() if not free.isdisjoint(team)}
     shared = [ticket for ticket in shared if not with_room.isdisjoint(ticket.places)]
@@ -100,7 +106,7 @@ async def assign(
     skipped = {ticket.id for ticket in prospect.shared if not ticket.places.isdisjoint(busy)}
     teams = {group: prospect.members[group] for group in ours}
     wanted = prospect.free.intersection(agent for team in teams.values() for agent in team)
-    locked = await _lock_candidates(tx, work.directories, wanted, clock, may_wait)
+    locked = await _lock_candidates(tx, work, wanted, clock, may_wait)
     missed = wanted - locked.keys()
     busy |= {group for group, team in teams.items() if not missed.isdisjoint(team)}
     agents = prospect.away | locked
@@ -116,7 +122,7 @@ async def assign(
 
 async def _lock_candidates(
     tx: Connection,
-    directories: Directories,
+    work: Work,
     free: Collection[AgentKey],
     clock: Callable[[], datetime],
     may_wait: bool,
@@ -125,7 +131,9 @@ async def _lock_candidates(
 
     Whoever is on a call is not: their switch has something to say of it, and would wait for us.
     """
-    locked = await seats.lock(tx, free, may_wait=may_wait)
+    directories = work.directories
+    locked = {key: work.seats[key] for key in work.seats.keys() & free}
+    locked |= await seats.lock(tx, set(free) - locked.keys(), may_wait=may_wait)
     held = await seats.held_by(tx, locked)
     days = {account: _today(directories[account].account, clock()) for account in {account for account, _ in locked}}
     return {

@@ -1,8 +1,9 @@
 """Agents' presence, what they hold, and the locks under which they are given work."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -50,7 +51,10 @@ select account,
     array(
         select t.holder from tickets t
         where t.account = n.account and t.holder = any(n.agents) and t.channel = 'call'
-    ) as on_a_call
+    ) as on_a_call,
+    exists (
+        select from tickets t where t.account = n.account and t.status = 'queued' and t.wider <> '{{}}'
+    ) as has_shared
 from named n
 """
 
@@ -60,26 +64,40 @@ from named n join seats s on s.account = n.account and s.agent = any(n.agents)
 """
 
 
-async def at_work(tx: Reader, agents: Iterable[AgentKey]) -> tuple[set[AgentKey], set[AgentKey]]:
-    """Who of these agents is there and not about to leave, and who is on a call; not locked."""
-    rows = await tx.fetch(_AT_WORK, *_named(agents))
+class AtWork(NamedTuple):
+    """Agents as they were at a moment; not locked."""
+
+    there: set[AgentKey]
+    """Available, and not about to leave."""
+    on_a_call: set[AgentKey]
+    has_shared: bool
+    """Whether a ticket of their accounts waits in several groups: asked here to save the question in its own right."""
+
+
+async def at_work(tx: Reader, teams: Mapping[tuple[str, str], Collection[AgentKey]]) -> AtWork:
+    """Who of the agents of these groups (account, id) is there, and who is on a call."""
+    by_account: dict[str, set[str]] = {}
+    for (account, _), team in teams.items():
+        by_account.setdefault(account, set()).update(agent for _, agent in team)
+    rows = await tx.fetch(_AT_WORK, *_as_arguments(by_account))
     there = {(row["account"], agent) for row in rows for agent in row["there"]}
-    return there, {(row["account"], agent) for row in rows for agent in row["on_a_call"]}
+    on_a_call = {(row["account"], agent) for row in rows for agent in row["on_a_call"]}
+    return AtWork(there, on_a_call, any(row["has_shared"] for row in rows))
 
 
 async def states(tx: Reader, agents: Collection[AgentKey]) -> dict[AgentKey, tuple[str | None, bool]]:
     """The state of each of these agents (None: signed out), and whether they are about to leave it; not locked."""
     if not agents:
         return {}
-    rows = await tx.fetch(_STATES, *_named(agents))
+    by_account: dict[str, set[str]] = {}
+    for account, agent in agents:
+        by_account.setdefault(account, set()).add(agent)
+    rows = await tx.fetch(_STATES, *_as_arguments(by_account))
     return {(row["account"], row["agent"]): (row["state"], row["is_leaving"]) for row in rows}
 
 
-def _named(agents: Iterable[AgentKey]) -> tuple[list[str], list[str]]:
-    by_account: dict[str, list[str]] = {}
-    for account, agent in agents:
-        by_account.setdefault(account, []).append(agent)
-    return list(by_account), ["\x1f".join(sorted(ids)) for ids in by_account.values()]
+def _as_arguments(by_account: Mapping[str, Collection[str]]) -> tuple[list[str], list[str]]:
+    return list(by_account), ["\x1f".join(sorted(agents)) for agents in by_account.values()]
 
 
 def seat_of(row: asyncpg.Record) -> Seat:
