@@ -25,8 +25,9 @@ from kefu_routing.domain.identity import ContactBook, Key, claim_of, keys_of
 from kefu_routing.domain.refusals import NotApplicable
 from kefu_routing.domain.work import Work
 from kefu_routing.handlers import assigning
-from kefu_routing.store import contacts, early, instructions, invitations, seats, tickets
+from kefu_routing.store import beginnings, contacts, early, instructions, invitations, seats, tickets
 from kefu_routing.store import work as store
+from kefu_routing.store.beginnings import Beginning
 from kefu_routing.store.directory import DirectoryCache
 
 _ASSIGNED_AT_ONCE = 200
@@ -80,11 +81,13 @@ class OnInteractions:
         return (groups - known) | done.busy | done.unfinished | work.groups_to_assign, done.offered
 
     async def _decide(self, tx: Connection, writes: Writes, fresh: Batch) -> tuple[Work, dict[UUID, SetAside]]:
-        work = Work(await self.directories.load(tx, {r.event.account for r in fresh}), new_id)
-        events = await _with_early_ones(tx, [r for r in fresh if r.event.account in work.directories])
+        starting = {_place(r) for r in fresh if rules.starts(r.event)}
+        beginning = await beginnings.read(tx, {r.event.account for r in fresh}, {_place(r) for r in fresh}, starting)
+        work = Work(await self.directories.of_versions(tx, beginning.versions), new_id)
+        events = await _with_early_ones(tx, [r for r in fresh if r.event.account in work.directories], beginning)
         strangers = [r for r in fresh if r.event.account not in work.directories]
         asides = {r.event.id: SetAside(r.record, "unknown_account") for r in strangers}
-        known = await _load(tx, work, events)
+        known = await _load(tx, work, events, beginning)
         now = datetime.now(UTC)
         too_early: list[Received[InteractionData]] = []
         for received in events:
@@ -108,24 +111,23 @@ def _name_ticket(received: Received[InteractionData], known: rules.Known) -> Non
         received.span.set_attribute("kefu.ticket", str(ticket))
 
 
-async def _with_early_ones(tx: Connection, fresh: Batch) -> list[Received[InteractionData]]:
+async def _with_early_ones(tx: Connection, fresh: Batch, beginning: Beginning) -> list[Received[InteractionData]]:
     """The batch, with what waited for a start right behind that start."""
-    started = {(r.event.account, r.event.subject) for r in fresh if rules.starts(r.event)}
+    started = {_place(r) for r in fresh if rules.starts(r.event)}
     waiting: dict[tuple[str, str], list[Received[InteractionData]]] = {}
-    for record in await early.take(tx, started):
+    for record in await early.take(tx, started) if beginning.has_early else ():
         event = read_event(record.value, INTERACTION_MODELS)
         waiting.setdefault((event.account, event.subject), []).append(Received(event, record))
     ordered: list[Received[InteractionData]] = []
     behind: list[Received[InteractionData]] = []
-    followers = {(r.event.account, r.event.subject) for r in fresh if not rules.starts(r.event)}
-    open_now = set((await tickets.of_interactions(tx, started & followers))[0])
+    open_now = set(beginning.tickets)
     for received in fresh:
-        place = (received.event.account, received.event.subject)
+        place = _place(received)
         if rules.starts(received.event):
             ordered.append(received)
             ordered += waiting.pop(place, [])
-            ordered += [b for b in behind if (b.event.account, b.event.subject) == place]
-            behind = [b for b in behind if (b.event.account, b.event.subject) != place]
+            ordered += [b for b in behind if _place(b) == place]
+            behind = [b for b in behind if _place(b) != place]
             open_now.add(place)
         elif place in started and place not in open_now:
             behind.append(received)
@@ -134,15 +136,14 @@ async def _with_early_ones(tx: Connection, fresh: Batch) -> list[Received[Intera
     return ordered
 
 
-async def _load(tx: Connection, work: Work, events: Batch) -> rules.Known:
+async def _load(tx: Connection, work: Work, events: Batch, beginning: Beginning) -> rules.Known:
     """Load and lock what the batch concerns, in the order of locks: contacts, agents, tickets."""
     book = await contacts.open_book(tx, _identities(events), new_id)
-    by_interaction, holders = await tickets.of_interactions(tx, {_place(r) for r in events})
-    by_interaction |= await _tagged(tx, events, by_interaction)
+    by_interaction = beginning.tickets | await _tagged(tx, events, beginning.tickets)
     open_before = await tickets.open_of_contacts(tx, _known_contacts(book))
     concerned = set(by_interaction.values()) | _joinable_ids(events, open_before)
-    ended = {_place(r) for r in events if isinstance(r.event.data, _ENDING)} & holders.keys()
-    held_by = {(place[0], holders[place]) for place in ended}
+    ended = {_place(r) for r in events if isinstance(r.event.data, _ENDING)} & beginning.holders.keys()
+    held_by = {(place[0], beginning.holders[place]) for place in ended}
     # Whoever got one of these tickets since then is locked when it is written: a deadlock that Postgres would end.
     work.seats = await seats.lock(tx, _agents_named(work, events) | held_by)
     locked = await tickets.lock(tx, concerned)

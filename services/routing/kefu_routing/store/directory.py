@@ -68,14 +68,18 @@ class DirectoryCache:
         rows = await tx.fetch(
             "select id, directory_version from accounts where id = any($1::text[])", sorted(set(accounts))
         )
+        return await self.of_versions(tx, {row["id"]: row["directory_version"] for row in rows})
+
+    async def of_versions(self, tx: Reader, versions: Mapping[str, int]) -> dict[str, AccountDirectory]:
+        """The same, where it was asked already which version each account's directory has."""
         found: dict[str, AccountDirectory] = {}
         stale: dict[str, int] = {}
-        for row in rows:
-            known = self._known.get(row["id"])
-            if known is not None and known.version == row["directory_version"]:
-                found[row["id"]] = known
+        for account, version in versions.items():
+            known = self._known.get(account)
+            if known is not None and known.version == version:
+                found[account] = known
             else:
-                stale[row["id"]] = row["directory_version"]
+                stale[account] = version
         if stale:
             read = await _read(tx, stale)
             if len(self._known) > _MOST_ACCOUNTS:

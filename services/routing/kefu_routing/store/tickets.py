@@ -80,23 +80,6 @@ async def last_agents(tx: Reader, contacts: Sequence[tuple[str, UUID]]) -> dict[
     return {row["contact"]: row["agent"] for row in rows}
 
 
-async def of_interactions(
-    tx: Connection, places: Iterable[tuple[str, str]]
-) -> tuple[dict[tuple[str, str], UUID], dict[tuple[str, str], str]]:
-    """The ticket of each interaction that is known, and whose hands it fills, if anybody's; not locked."""
-    wanted = sorted(set(places))
-    if not wanted:
-        return {}, {}
-    rows = await tx.fetch(
-        "select i.account, i.id, i.ticket, t.holder from unnest($1::text[], $2::text[]) as k (account, id)"
-        " join interactions i using (account, id) join tickets t on t.id = i.ticket",
-        [p[0] for p in wanted],
-        [p[1] for p in wanted],
-    )
-    found = {(r["account"], r["id"]): r["ticket"] for r in rows}
-    return found, {(r["account"], r["id"]): r["holder"] for r in rows if r["holder"] is not None}
-
-
 async def that_exist(tx: Connection, ids: Iterable[tuple[str, UUID]]) -> set[tuple[str, UUID]]:
     """Which of these tickets, each by account and id, there are; only those to which an e-mail can belong."""
     wanted = sorted(set(ids))
