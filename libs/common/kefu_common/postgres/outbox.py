@@ -27,7 +27,8 @@ class Row:
     @property
     def at_most_bytes(self) -> int:
         """The record is no larger than this; its exact size costs more to find out."""
-        return len(self.value) + 4 * (len(self.key) + sum(len(text) for text in (self.headers or {}).values()))
+        headers = (self.headers or {}).items()
+        return len(self.value) + 4 * len(self.key) + sum(4 * (len(name) + len(text)) + 10 for name, text in headers)
 
     def record(self, prefix: str = "") -> Outgoing:
         """The record that it becomes."""
