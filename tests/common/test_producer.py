@@ -8,9 +8,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.partitioner import DefaultPartitioner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kefu_common.ids import new_id
-from kefu_common.kafka.producer import EventProducer, NotConfirmed, Outgoing, RecordTooLarge
+from kefu_common.kafka.producer import EventProducer, NotConfirmed, Outgoing, RecordTooLarge, _partition_of
 from kefu_common.kafka.topics import MAX_RECORD_BYTES
 from tests.common.conftest import OwnServer
 from tests.common.harness import TOPIC, eventually, read_all
@@ -41,6 +44,15 @@ async def own_producer(own_kafka: OwnServer) -> AsyncIterator[EventProducer]:
     await made.start()
     yield made
     await made.stop(1)
+
+
+@given(st.binary(max_size=60) | st.none(), st.integers(1, 24))
+def test_a_key_goes_to_the_partition_where_every_client_looks_for_it(key: bytes | None, count: int) -> None:
+    partitions = list(range(count))
+    if key is None:
+        assert _partition_of(key, partitions, [count - 1]) == count - 1
+    else:
+        assert _partition_of(key, partitions, []) == DefaultPartitioner()(key, partitions, [])
 
 
 async def test_a_record_over_the_limit_is_refused_before_anything_is_sent(

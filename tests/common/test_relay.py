@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from aiokafka import ConsumerRecord
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kefu_common.kafka.producer import EventProducer, Outgoing, RecordTooLarge
 from kefu_common.kafka.topics import MAX_RECORD_BYTES, TICKETS
@@ -214,6 +216,14 @@ async def test_a_relay_that_lost_its_lease_deletes_nothing_of_its_successor(benc
     successor._held_until = float("inf")
     await successor._publish_some()
     assert await left(bench) == 0
+
+
+@given(
+    st.text(max_size=20), st.binary(max_size=50), st.none() | st.dictionaries(st.text(max_size=9), st.text(max_size=9))
+)
+def test_a_row_becomes_no_larger_a_record_than_it_says(key: str, value: bytes, headers: dict[str, str] | None) -> None:
+    row = Row("kefu.tickets.v1", key, value, headers)
+    assert row.record().size <= row.at_most_bytes
 
 
 async def test_a_row_that_kafka_would_never_take_is_refused_when_it_is_made(bench: Bench) -> None:
