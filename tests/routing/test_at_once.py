@@ -2,6 +2,12 @@
 
 from typing import Any
 
+import pytest
+
+from kefu_common.postgres.database import Connection
+from kefu_routing.domain.work import Work
+from kefu_routing.handlers import assigning
+from kefu_routing.handlers.assigning import Assigned, Prospect
 from tests.routing.service import Connect, Routing, until
 
 
@@ -45,3 +51,25 @@ async def test_a_ticket_that_somebody_else_changes_holds_up_no_batch_and_is_offe
         waiting: Any = await reader.fetchval("select status from tickets where interaction = 'p2'")
         assert waiting == "queued"
     await routing.ticket("p2", "offered")
+
+
+async def test_an_error_in_assignment_is_no_fault_of_the_events_beside_it(
+    routing: Routing, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _on_a_call_while_another_waits(routing)
+    real, failed = assigning.assign, 0
+
+    async def broken_beside_events(tx: Connection, work: Work, prospect: Prospect, clock: Any, **how: Any) -> Assigned:
+        nonlocal failed
+        if how:
+            failed += 1
+            raise ValueError("a ticket that the rules do not understand")
+        return await real(tx, work, prospect, clock)
+
+    # Without the `except` in `_assign_at_once` the call's end becomes a dead letter.
+    monkeypatch.setattr(assigning, "assign", broken_beside_events)
+    await routing.tell("call.ended", "p1")
+    await routing.ticket("p2", "offered")
+    assert failed == 1
+    reader = await connect("routing")
+    assert await reader.fetchval("select holder from tickets where interaction = 'p1'") is None

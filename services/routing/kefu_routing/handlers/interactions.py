@@ -1,7 +1,7 @@
 """`kefu.interactions.v1`: a batch of what adapters say, in one transaction."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -15,9 +15,9 @@ from kefu_common.kafka.batch import Received
 from kefu_common.kafka.dead_letters import SetAside, dead_letter_row
 from kefu_common.mail_tags import ticket_of_interaction
 from kefu_common.postgres import inbox, outbox
-from kefu_common.postgres.database import Connection, Database
+from kefu_common.postgres.database import Connection, Database, TryAgain, passes
 from kefu_common.postgres.writes import Writes
-from kefu_common.telemetry import metrics
+from kefu_common.telemetry import logs, metrics
 from kefu_routing.domain import interactions as rules
 from kefu_routing.domain import presence
 from kefu_routing.domain.assignment import GroupKey
@@ -29,6 +29,8 @@ from kefu_routing.store import beginnings, contacts, early, instructions, invita
 from kefu_routing.store import work as store
 from kefu_routing.store.beginnings import Beginning
 from kefu_routing.store.directory import DirectoryCache
+
+log = logs.get(__name__)
 
 _ASSIGNED_AT_ONCE = 200
 """Events of a batch: a larger one is a backlog, where what counts is how much gets through."""
@@ -43,6 +45,8 @@ class OnInteractions:
     db: Database
     directories: DirectoryCache
     committed: Callable[[set[tuple[str, str]]], None]
+    _apart: set[GroupKey] = field(default_factory=set)
+    """Groups whose assignment failed beside events; from then on they are the assigner's alone."""
 
     async def __call__(self, batch: Batch) -> None:
         """One transaction; running it again with the same events changes nothing."""
@@ -73,11 +77,19 @@ class OnInteractions:
         groups, work.groups_to_assign = work.groups_to_assign, set()
         if len(batch) > _ASSIGNED_AT_ONCE:
             return groups, 0
-        known = {group for group in groups if group[1] in work.directories[group[0]].groups}
+        known = {g for g in groups if g[1] in work.directories[g[0]].groups and g not in self._apart}
         if not known:
             return groups, 0
-        prospect = await assigning.look(tx, work.directories, known)
-        done = await assigning.assign(tx, work, prospect, lambda: datetime.now(UTC), may_wait=False)
+        try:
+            prospect = await assigning.look(tx, work.directories, known)
+            done = await assigning.assign(tx, work, prospect, lambda: datetime.now(UTC), may_wait=False)
+        except Exception as error:
+            if passes(error):
+                raise
+            # It is no fault of these events. They are applied without it, and the assigner meets the error by itself.
+            log.error("assignment_failed", groups=sorted(known), error=logs.described(error))
+            self._apart.update(known)
+            raise TryAgain("without assignment") from error
         return (groups - known) | done.busy | done.unfinished | work.groups_to_assign, done.offered
 
     async def _decide(self, tx: Connection, writes: Writes, fresh: Batch) -> tuple[Work, dict[UUID, SetAside]]:
