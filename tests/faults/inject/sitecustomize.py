@@ -113,10 +113,11 @@ def _inbox_module(module: Any) -> None:
 def _relay_module(module: Any) -> None:
     original = module.Relay._send
 
-    async def send(self: Any, rows: Any) -> Any:
+    async def send(self: Any, ready: Any) -> Any:
         if _is_build("deletes_first"):
-            await self._db.pool.execute("delete from outbox where id = any($1::bigint[])", [row["id"] for row in rows])
-        return await original(self, rows)
+            ids = [row["id"] for row, _ in ready]
+            await self._db.pool.execute("delete from outbox where id = any($1::bigint[])", ids)
+        return await original(self, ready)
 
     module.Relay._send = send
 

@@ -32,6 +32,7 @@ class RuledOut(StrEnum):
     LEAVING = "leaves_after_what_is_in_hand"
     ON_A_CALL = "on_a_call"
     AT_CAPACITY = "at_capacity"
+    ELSEWHERE = "changed_by_somebody_else_at_that_moment"
     LACKS_SKILL = "lacks_skill"
     PASSED = "declined_or_lapsed_it_lately"
 
@@ -211,7 +212,7 @@ def _absence(candidate: Candidate) -> RuledOut:
         return RuledOut.NOT_AVAILABLE
     if candidate.is_leaving:
         return RuledOut.LEAVING
-    return RuledOut.ON_A_CALL if candidate.is_on_a_call else RuledOut.AT_CAPACITY
+    return RuledOut.ON_A_CALL if candidate.is_on_a_call else RuledOut.ELSEWHERE
 
 
 def candidate_of(seat: Seat, agent: Agent, held: dict[Channel, int], today: date) -> Candidate:

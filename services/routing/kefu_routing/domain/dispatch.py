@@ -25,6 +25,12 @@ class Round:
     tickets: dict[UUID, Ticket] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
 
+    def leave_out(self, groups: Iterable[GroupKey]) -> None:
+        """Nobody of these groups is given anything: in one of them the oldest ticket, or the best agent, is missing."""
+        for group in groups:
+            for candidate in self.teams[group]:
+                candidate.is_looked_at = False
+
     def decide(self, waiting: Sequence[Ticket]) -> None:
         """Offer what may be offered of these."""
         ready = self._in_place(self._open_now(waiting))

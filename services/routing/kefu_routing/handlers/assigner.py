@@ -103,7 +103,8 @@ class Assigner:
         # An account that is unknown here may be on its way.
         if gone := {g for g in groups - known if g[0] in directories}:
             async with self.db.transaction() as tx:
-                self.wake(await assigning.rehouse(tx, self.directories, gone, _now()))
+                moved_to = await assigning.rehouse(tx, self.directories, gone, _now())
+            self.wake(moved_to)
         prospect = await assigning.look(self.db.pool, directories, known)
         if not prospect.members:
             return set()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -58,6 +58,8 @@ class Assigned:
     unfinished: set[GroupKey]
     busy: set[GroupKey]
     """Where somebody else assigns or changes something at this moment."""
+    free: set[AgentKey] = field(default_factory=set)
+    """Who still has room."""
 
 
 async def look(reader: Reader, directories: Directories, groups: Collection[GroupKey]) -> Prospect:
@@ -109,15 +111,23 @@ async def assign(
     locked = await _lock_candidates(tx, work, wanted, clock, may_wait)
     missed = wanted - locked.keys()
     busy |= {group for group, team in teams.items() if not missed.isdisjoint(team)}
-    agents = prospect.away | locked
+    agents = prospect.away | {key: _at_that_moment(work, key) for key in missed} | locked
     now = clock()
     candidates = {group: [agents[agent] for agent in team if agent in agents] for group, team in teams.items()}
     this = Round(work, candidates, now)
+    # Whoever is missing might be the one whose turn it is.
+    this.leave_out(busy & ours)
     also = [ticket.id for ticket in prospect.shared if ticket.id not in skipped]
     rest, out_of_reach = await _look(tx, this, also, skipped, may_wait)
     chosen = {(this.tickets[d.ticket].account, d.agent) for d in this.decisions if isinstance(d.ticket, UUID)}
     work.counted += [_counted(key, locked[key], _today(work.directories[key[0]].account, now)) for key in chosen]
-    return Assigned(len(this.decisions), rest, busy | out_of_reach)
+    free = {key for key, candidate in locked.items() if any(candidate.has_room_for(channel) for channel in Channel)}
+    return Assigned(len(this.decisions), rest, busy | out_of_reach, free)
+
+
+def _at_that_moment(work: Work, key: AgentKey) -> Candidate:
+    """Somebody who is free, but whom somebody else has locked."""
+    return assignment.not_looked_at(work.directories[key[0]].agents[key[1]], PresenceState.AVAILABLE, False, False)
 
 
 async def _lock_candidates(
@@ -153,10 +163,15 @@ async def _look(
     out_of_reach: set[GroupKey] = set()
     while heads or also:
         waiting, missed = await queues.lock_waiting(tx, heads, also, this.teams.keys(), this.now, may_wait=may_wait)
+        # What is missing might be the one whose turn it is.
+        this.leave_out(missed)
         this.decide([waits for waits in waiting if waits.id not in skipped])
         looked_at += len(waiting)
         out_of_reach |= missed
         heads, also = _further(this, heads, waiting), []
+        if not may_wait:
+            # A long walk along a queue is not for those who have events to apply.
+            return {head.group for head in heads}, out_of_reach
         if len(this.decisions) >= _OFFERS_AT_ONCE or looked_at >= _LOOKED_AT_MOST:
             return {head.group for head in heads} if this.decisions else set(), out_of_reach
     return set(), out_of_reach

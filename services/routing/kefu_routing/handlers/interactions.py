@@ -1,6 +1,6 @@
 """`kefu.interactions.v1`: a batch of what adapters say, in one transaction."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -10,6 +10,7 @@ import asyncpg
 from kefu_common.events import interactions as said
 from kefu_common.events.envelope import read_event
 from kefu_common.events.interactions import INTERACTION_MODELS, InteractionData
+from kefu_common.events.words import TicketStatus
 from kefu_common.ids import new_id
 from kefu_common.kafka.batch import Received
 from kefu_common.kafka.dead_letters import SetAside, dead_letter_row
@@ -22,6 +23,7 @@ from kefu_routing.domain import interactions as rules
 from kefu_routing.domain import presence
 from kefu_routing.domain.assignment import GroupKey
 from kefu_routing.domain.identity import ContactBook, Key, claim_of, keys_of
+from kefu_routing.domain.model import Ticket
 from kefu_routing.domain.refusals import NotApplicable
 from kefu_routing.domain.work import Work
 from kefu_routing.handlers import assigning
@@ -57,8 +59,7 @@ class OnInteractions:
             await inbox.mark_set_aside(tx, without_effect)
             asides = [*without_effect.values(), *(SetAside(r.record, "id_reused") for r in sifted.reused)]
             await outbox.add(tx, [dead_letter_row("routing", aside) for aside in asides])
-            await store.save_hands(tx, writes, work)
-            to_assign, offered = await self._assign_at_once(tx, batch, work)
+            to_assign, offered = await self._assign_at_once(tx, writes, batch, work)
             await store.save(tx, work)
         metrics.OFFERS.labels("offered").inc(offered)
         metrics.DUPLICATES.labels("kefu.interactions.v1").inc(len(sifted.repeated))
@@ -68,12 +69,17 @@ class OnInteractions:
             metrics.DEAD_LETTERS.labels(aside.record.topic, aside.reason).inc()
         self.committed(to_assign)
 
-    async def _assign_at_once(self, tx: Connection, batch: Batch, work: Work) -> tuple[set[GroupKey], int]:
+    async def _assign_at_once(
+        self, tx: Connection, writes: Writes, batch: Batch, work: Work
+    ) -> tuple[set[GroupKey], int]:
         """Offer to whom the batch freed what waits, and what it queued to whom is free: in the same commit.
 
         What cannot be done without waiting is left to the assigner; so is everything after a large batch, since the
-        next one can be read meanwhile. Returns where something is left, and how many offers were made.
+        next one can be read meanwhile. Returns where it must look, and how many offers were made.
         """
+        freed = work.freed.keys() | work.acted.keys()
+        queued = [ticket for ticket in work.tickets.values() if ticket.status is TicketStatus.QUEUED]
+        await store.save_hands(tx, writes, work)
         groups, work.groups_to_assign = work.groups_to_assign, set()
         if len(batch) > _ASSIGNED_AT_ONCE:
             return groups, 0
@@ -90,7 +96,8 @@ class OnInteractions:
             log.error("assignment_failed", groups=sorted(known), error=logs.described(error))
             self._apart.update(known)
             raise TryAgain("without assignment") from error
-        return (groups - known) | done.busy | done.unfinished | work.groups_to_assign, done.offered
+        left = (groups - known) | done.busy | done.unfinished | work.groups_to_assign
+        return left | _seen_by_nobody(work, queued, freed & done.free), done.offered
 
     async def _decide(self, tx: Connection, writes: Writes, fresh: Batch) -> tuple[Work, dict[UUID, SetAside]]:
         starting = {_place(r) for r in fresh if rules.starts(r.event)}
@@ -114,6 +121,17 @@ class OnInteractions:
         await early.keep(tx, too_early)
         contacts.add(writes, list(known.contacts.changed.values()), known.contacts.new_keys)
         return work, asides
+
+
+def _seen_by_nobody(work: Work, queued: Iterable[Ticket], free: Iterable[tuple[str, str]]) -> set[GroupKey]:
+    """Groups where a ticket and an agent may have missed each other: two transactions at once, one of which queues the
+    one and one of which frees the other, do not see each other. Whichever commits last has the assigner look."""
+    taken = {ticket.id for ticket in work.tickets.values() if ticket.status is not TicketStatus.QUEUED}
+    left = [ticket for ticket in queued if ticket.id not in taken]
+    groups = {(t.account, group) for t in left for group in (t.group, *t.wider) if group is not None}
+    for account, agent in free:
+        groups |= {(account, group) for group in work.directories[account].groups_of.get(agent, ())}
+    return groups
 
 
 def _name_ticket(received: Received[InteractionData], known: rules.Known) -> None:
