@@ -42,4 +42,5 @@ async def test_a_chat_reaches_an_agent_of_its_group_and_the_answer_reaches_the_v
     history = await kefu.call("routing", "GET", f"/v1/tickets/{ticket['id']}/history")
     offered = next(e for e in history["items"] if e["type"] == "kefu.ticket.offered")
     assert offered["why"]["chosen"] == "a05"
+    assert offered["why"]["chosen"] in offered["why"]["candidates"]
     assert offered["why"]["ruled_out"] == {"a06": "signed_out", "a07": "signed_out", "a08": "signed_out"}

@@ -115,6 +115,27 @@ async def test_what_an_agent_had_in_hand_when_their_client_vanished_is_flagged_a
     assert happened[:4] == ["offered", "queued", "transferred", "warned"]
 
 
+async def test_who_missed_an_offer_and_vanished_is_flagged_too(routing: Routing) -> None:
+    """Guards the second half of `seats._LEASE_OVER`: whoever is away already can vanish."""
+    await routing.set_up(agents=1, offer_s={"chat": 1})
+    await routing.sign_in("a01", lease_s=600)
+    await routing.tell("chat.started", "c1")
+    ticket = await accepted(routing, "c1", "a01")
+    await routing.call("POST", "/v1/agents/a01/sign-in", {"lease_s": 3}, agent="a01")
+    await routing.tell("chat.started", "c2")
+    await routing.ticket("c2", "offered")
+    await routing.ticket("c2", "queued")
+    assert (await routing.ticket("c1"))["unattended_since"] is None
+
+    async def flagged() -> Json | None:
+        items: list[Json] = (await routing.call("GET", "/v1/tickets?unattended=true"))["items"]
+        return items[0] if items else None
+
+    assert (await until("it is flagged for the leader", flagged))["id"] == ticket["id"]
+    told = [json.loads(r.value)["data"].get("cause") for r in await routing.read(topics.AGENTS, 3)]
+    assert told[-2:] == ["missed", "lease"]
+
+
 async def test_who_comes_back_in_time_keeps_what_is_in_hand(routing: Routing) -> None:
     await routing.set_up(agents=2, reassign_after_s=600)
     await routing.sign_in("a01", lease_s=1)

@@ -270,8 +270,11 @@ async def _nothing_waits_for_a_free_agent(routing: Routing, database: "asyncpg.C
 async def test_two_processes_and_a_kill_keep_every_rule_of_assignment(
     world: World, connect: Connect, tmp_path: Path
 ) -> None:
-    """Guards `queues.lock_groups`, `seats.lock` in `assigning._candidates`, `queues._still_queued`, `offers.accept`'s
-    check of the ticket's offer, and `commands._need_room`."""
+    """Guards four rules.
+
+    They are `queues.lock_groups`, `seats.lock` in `assigning._lock_candidates`, `queues._still_queued`, and the check
+    of the ticket's offer in `offers.accept`.
+    """
     await _drive(world, connect, tmp_path, 8, seed=6)
 
 
@@ -290,7 +293,7 @@ async def test_two_processes_spread_tickets_evenly(
     world: World, connect: Connect, tmp_path: Path, strategy: str
 ) -> None:
     # H-08, H-09
-    """Guards `seats.count_offers`, and counting what is held under the agents' locks."""
+    """Guards `seats.add_counts`, and counting what is held under the agents' locks."""
     ports = [free_port(), free_port()]
     producer = EventProducer(world.kafka, "test")
     await producer.start()

@@ -198,7 +198,9 @@ class Plan(DirectoryObject):
     icons: Icons = Icons()
     max_wait_s: int | None = Field(default=None, ge=1, le=86_400)
     """A call or chat that waits longer is abandoned with the offline text."""
-    offer_s: dict[Literal["call", "chat", "email", "message"], int] = Field(default_factory=dict)
+    offer_s: dict[Literal["call", "chat", "email", "message"], Annotated[int, Field(ge=1, le=86_400)]] = Field(
+        default_factory=dict
+    )
     """Seconds until an offer lapses, per channel; unset: calls 15 (three rings, K-01), chats 30, others 300."""
     overflow: list[Overflow] = Field(default_factory=list, max_length=20)
     """Steps by waiting time, the earliest first."""

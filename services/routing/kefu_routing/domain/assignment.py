@@ -18,7 +18,7 @@ HEAD_START = {
     Channel.EMAIL: timedelta(0),
     Channel.MESSAGE: timedelta(0),
 }
-"""Calls before chats before what is written; yet what has waited half a day longer goes first, so nobody starves."""
+"""Calls before chats before what is written; half a day of waiting makes up for each step, so that nobody starves."""
 
 GroupKey = tuple[str, str]
 """Account and group."""

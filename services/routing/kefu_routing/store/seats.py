@@ -231,7 +231,8 @@ async def leases_over(tx: Reader, now: datetime) -> list[tuple[str, str]]:
 async def send_away(tx: Connection, agents: Collection[tuple[str, str]], now: datetime) -> list[tuple[str, str]]:
     """Those of these agents, who are locked, whose client is still gone are away from now on."""
     rows = await tx.fetch(
-        "update seats s set state = 'away', reason = 'lease', since = $1, next_state = null, next_reason = null,"
+        "update seats s set state = 'away', reason = 'lease',"
+        " since = case when state = 'away' then since else $1 end, next_state = null, next_reason = null,"
         " until = null from unnest($2::text[], $3::text[])"
         f" k (account, agent) where s.account = k.account and s.agent = k.agent and {_LEASE_OVER}"
         " returning s.account, s.agent",
@@ -242,7 +243,9 @@ async def send_away(tx: Connection, agents: Collection[tuple[str, str]], now: da
     return [(r["account"], r["agent"]) for r in rows]
 
 
-_LEASE_OVER = "state is not null and state <> 'away' and lease_until <= $1"
+# Whoever was away before, by themselves or because they missed an offer, has vanished all the same: somebody waits for
+# what they have in hand.
+_LEASE_OVER = "state is not null and (state <> 'away' or reason is distinct from 'lease') and lease_until <= $1"
 
 
 async def offered_to(tx: Connection, agents: Collection[tuple[str, str]]) -> list[UUID]:
