@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kefu_common.events.directory import Agent, Calendar, Capacity, Category, Load
+from kefu_common.events.directory import Agent, Calendar, Capacity, Category, Load, Overflow
 from kefu_common.events.words import Channel, PresenceState
 from kefu_routing.domain.check import Check, Situation, Waits, check
 from kefu_routing.domain.model import AccountDirectory
@@ -95,6 +95,15 @@ def test_a_group_in_no_plan_receives_nothing() -> None:
     directory.agents["a09"] = Agent(id="a09", name="a09")
     found = of(directory, "a09", waiting=[])
     assert (found.receives, rules_of(found)) == (False, ["no_plan", "nothing_waits"])
+
+
+def test_a_group_that_gets_only_what_overflows_is_in_a_plan() -> None:
+    """Guards the overflow in `admission.reaches`."""
+    directory = a_directory(a_group("sales", "a01"), overflow=[Overflow(after_s=60, widen_to=["spare"])])
+    directory.groups["spare"] = a_group("spare", "a09", categories=[])
+    directory.agents["a09"] = Agent(id="a09", name="a09")
+    found = of(directory, "a09", waiting=[])
+    assert (found.receives, rules_of(found)) == (True, ["nothing_waits"])
 
 
 def test_a_group_without_categories_behind_one_that_serves_everybody_receives_nothing() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from kefu_common.events.directory import Group
+from kefu_common.events.directory import Group, Plan
 from kefu_common.events.words import Channel, TicketKind
 from kefu_routing.domain import hours
 from kefu_routing.domain.model import LIVE_CHANNELS, AccountDirectory, Ticket
@@ -50,10 +50,12 @@ def admit(
 def may_serve(directory: AccountDirectory, group: str, ticket: Ticket) -> bool:
     """Whether the group takes tickets of this site, source and tier: by the site's plan, or its overflow."""
     plan = directory.plans.get(ticket.site)
-    if plan is None:
-        return False
-    receives = group in plan.groups or any(group in step.widen_to for step in plan.overflow)
-    return receives and is_ticked(directory, group, ticket)
+    return plan is not None and reaches(plan, group) and is_ticked(directory, group, ticket)
+
+
+def reaches(plan: Plan, group: str) -> bool:
+    """Whether the plan sends the group anything, if only what overflows to it."""
+    return group in plan.groups or any(group in step.widen_to for step in plan.overflow)
 
 
 def is_ticked(directory: AccountDirectory, group: str, ticket: Ticket) -> bool:

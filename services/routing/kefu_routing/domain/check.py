@@ -173,7 +173,7 @@ def _of_group(directory: AccountDirectory, group: Group, now: datetime) -> Itera
         en = f"the group {group.id} has no tier ticked, so it serves nobody; who tries is told: {REFUSALS['tier'][1]}"
         zh = f"组“{group.name}”没有勾选用户范围，不服务任何用户，来访者会被告知：{REFUSALS['tier'][0]}"
         yield Finding("tier", f"groups/{group.id}/tiers", en, zh)
-    plans = [plan for plan in directory.plans.values() if group.id in plan.groups]
+    plans = [plan for plan in directory.plans.values() if admission.reaches(plan, group.id)]
     if not plans:
         en = f"the group {group.id} is in no plan, so no site sends it anything"
         yield Finding("no_plan", "plans", en, f"组“{group.name}”不在任何客服方案中，没有站点会分配给它")
@@ -188,7 +188,7 @@ def _of_group(directory: AccountDirectory, group: Group, now: datetime) -> Itera
 
 def _overshadowed(directory: AccountDirectory, group: Group, plan: Plan) -> Finding | None:
     """What names no category goes to the first group that serves its source and tier, so to none behind that."""
-    if group.categories:
+    if group.categories or group.id not in plan.groups:
         return None
     for id in plan.groups[: plan.groups.index(group.id)]:
         before = directory.groups.get(id)
