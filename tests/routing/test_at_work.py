@@ -115,6 +115,26 @@ async def test_what_an_agent_had_in_hand_when_their_client_vanished_is_flagged_a
     assert happened[:4] == ["offered", "queued", "transferred", "warned"]
 
 
+async def test_a_leader_cannot_vouch_for_a_client_that_vanished(routing: Routing) -> None:
+    """Guards `is_their_own` in `api.agents.set_presence`."""
+    await routing.set_up(agents=2)
+    await routing.sign_in("a02", lease_s=600)
+    await routing.tell("chat.started", "c1")
+    await accepted(routing, "c1", "a02")
+    await routing.call("POST", "/v1/agents/a02/sign-in", {"lease_s": 1}, agent="a02")
+
+    async def flagged() -> Json | None:
+        shown = await routing.ticket("c1")
+        return shown if shown["unattended_since"] else None
+
+    before = await until("it is flagged", flagged)
+    shown = await routing.call("PUT", "/v1/agents/a02/presence", {"state": "available"}, agent="a01")
+    assert shown["state"] == "available"
+    seen = [json.loads(r.value)["data"].get("cause") for r in await routing.read(topics.AGENTS, 4)]
+    assert (seen[1], seen[3]) == ("lease", "lease")
+    assert (await routing.ticket("c1"))["unattended_since"] == before["unattended_since"]
+
+
 async def test_who_missed_an_offer_and_vanished_is_flagged_too(routing: Routing) -> None:
     """Guards the second half of `seats._LEASE_OVER`: whoever is away already can vanish."""
     await routing.set_up(agents=1, offer_s={"chat": 1})

@@ -134,7 +134,10 @@ async def set_presence(id: str, request: Request, who: Who, service: Service) ->
     async def command(tx: Connection) -> Answer:
         directory = await _of_agent(tx, service, who, id)
         key = (who.account, id)
-        await seats.renew_lease(tx, *key)
+        # What a leader does is no sign of life of the agent's client.
+        is_their_own = acting_agent(who, directory) == id
+        if is_their_own:
+            await seats.renew_lease(tx, *key)
         seat = (await seats.lock(tx, [key]))[key]
         if seat.state is None:
             raise problems.Conflict(f"the agent {id} is not signed in", possible=["sign-in"])
@@ -145,10 +148,10 @@ async def set_presence(id: str, request: Request, who: Who, service: Service) ->
             until = now() + timedelta(seconds=body.for_s) if body.for_s is not None else None
             if presence.set_state(seat, body.state, body.reason, now(), until):
                 work.agent_did(*key, AgentPresenceChanged, now(), trace_of(request), state=body.state)
-        if seat.state is PresenceState.AVAILABLE and seat.next_state is None:
-            await return_to(tx, work, key)
-        else:
+        if seat.state is not PresenceState.AVAILABLE or seat.next_state is not None:
             await take_offers_back(tx, work, [key], now())
+        elif is_their_own:
+            await return_to(tx, work, key)
         await seats.save(tx, [seat])
         await store.save(tx, work)
         return Answer(await _presence(tx, *key), groups=_groups_of(directory, id) | work.groups_to_assign)

@@ -117,6 +117,8 @@ def reassign(work: Work, ticket: Ticket, at: datetime) -> None:
 
 def leave_unattended(work: Work, ticket: Ticket, at: datetime) -> None:
     """The client of whoever has it in hand vanished: flagged for the leader, and by the plan's setting reassigned."""
+    if ticket.unattended_since is not None:
+        return
     plan = work.directories[ticket.account].plans.get(ticket.site)
     after_s = plan.reassign_after_s if plan is not None else None
     ticket.unattended_since = at
