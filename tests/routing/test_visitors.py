@@ -92,6 +92,10 @@ async def test_a_site_says_whether_somebody_is_there_and_how_long_one_waits(rout
     await routing.sign_in("a01")
     online = {"open": True, "online": True, "name": "网店", "icon": "/on.png", "text": None}
     assert await routing.call("GET", path) == online | {"queue": 0, "estimated_wait_s": 0.0}
+    # Who is busy for a while comes back; who is on a break may not for long.
+    for state, is_there in (("busy", True), ("after_call", True), ("break", False), ("available", True)):
+        await routing.call("PUT", "/v1/agents/a01/presence", {"state": state}, agent="a01")
+        assert (await routing.call("GET", path))["online"] is is_there
     for n in range(3):
         await routing.tell("chat.started", f"c{n}")
         await routing.ticket(f"c{n}", "offered")

@@ -33,12 +33,13 @@ async def availability(id: str, who: Who, service: Service) -> Response:
         if id not in directory.sites:
             raise problems.NotFound(f"there is no site {id}")
         groups = groups_of(directory, id)
+        there = await online_store.at_work(tx, [who.account])
         available = await online_store.available(tx, [who.account])
         held = await seats.held_by(tx, available)
         waiting = await queues.waiting_live(tx, who.account, [group.id for group in groups], at)
         pace = await queues.answers(tx, [(who.account, g.id) for g in groups], at - timedelta(seconds=PACE_S), at)
     is_open = admission.opens_at(directory, id, at) <= at
-    online = is_online(directory, id, available, at)
+    online = is_online(directory, id, there, at)
     icons = directory.plans[id].icons if id in directory.plans else None
     free = has_room(directory, groups, available, held)
     wait_s = _estimate(online, free, sum(row["waiting"] for row in waiting), sum(pace.values()))

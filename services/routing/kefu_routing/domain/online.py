@@ -19,12 +19,12 @@ def groups_of(directory: AccountDirectory, site: str) -> list[Group]:
     return [directory.groups[g] for g in plan.groups if g in directory.groups] if plan is not None else []
 
 
-def is_online(directory: AccountDirectory, site: str, available: Collection[AgentKey], now: datetime) -> bool:
-    """Whether a visitor of the site finds somebody now; `available` are agents, each by account and id."""
+def is_online(directory: AccountDirectory, site: str, there: Collection[AgentKey], now: datetime) -> bool:
+    """Whether a visitor of the site finds somebody now; `there` are agents, each by account and id."""
     if admission.opens_at(directory, site, now) > now:
         return False
     account = directory.account.id
-    return any((account, agent) in available for group in groups_of(directory, site) for agent in group.agents)
+    return any((account, agent) in there for group in groups_of(directory, site) for agent in group.agents)
 
 
 def has_room(

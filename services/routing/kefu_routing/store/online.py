@@ -14,3 +14,13 @@ async def available(tx: Reader, accounts: Collection[str]) -> set[tuple[str, str
         sorted(accounts),
     )
     return {(row["account"], row["agent"]) for row in rows}
+
+
+async def at_work(tx: Reader, accounts: Collection[str]) -> set[tuple[str, str]]:
+    """The agents who are there, though perhaps busy or at after-call work: whoever comes now is answered soon."""
+    rows = await tx.fetch(
+        "select account, agent from seats where account = any($1::text[])"
+        " and state in ('available', 'busy', 'after_call')",
+        sorted(accounts),
+    )
+    return {(row["account"], row["agent"]) for row in rows}
