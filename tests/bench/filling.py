@@ -4,10 +4,10 @@ import asyncio
 from datetime import UTC, datetime
 
 import asyncpg
+from pydantic_core import to_json
 
 from kefu_common.events.words import Channel
 from kefu_common.ids import new_id
-from kefu_common.postgres.database import encode_json
 from kefu_routing.domain.model import Ticket
 from tests.bench.account import ACCOUNT, AGENTS_PER_GROUP, GROUPS, SITE
 
@@ -102,7 +102,7 @@ async def fill(dsn: str, tickets: int) -> None:
     """Add so many tickets of the past to the bench's account, and let PostgreSQL look at what it has."""
     now = datetime.now(UTC)
     belongings = [_execute(dsn, statement, tickets, now) for statement in _WHAT_BELONGS_TO_THEM]
-    await asyncio.gather(_execute(dsn, _TICKETS, tickets, now, encode_json(_example(now))), *belongings)
+    await asyncio.gather(_execute(dsn, _TICKETS, tickets, now, to_json(_example(now)).decode()), *belongings)
     await _execute(dsn, "vacuum analyze")
 
 

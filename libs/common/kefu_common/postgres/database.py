@@ -60,11 +60,6 @@ def passes(error: BaseException) -> bool:
     return isinstance(error, (*PASSING, TryAgain))
 
 
-def encode_json(value: object) -> str:
-    """JSON for a `jsonb` parameter; knows UUIDs, datetimes and models."""
-    return to_json(value).decode()
-
-
 async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     # In the binary form a version comes first, and neither side turns bytes into text and back.
     await connection.set_type_codec(

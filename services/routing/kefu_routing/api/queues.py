@@ -33,7 +33,7 @@ async def availability(id: str, who: Who, service: Service) -> Response:
         if id not in directory.sites:
             raise problems.NotFound(f"there is no site {id}")
         groups = groups_of(directory, id)
-        there = await online_store.at_work(tx, [who.account])
+        there = await online_store.there(tx, [who.account])
         available = await online_store.available(tx, [who.account])
         held = await seats.held_by(tx, available)
         waiting = await queues.waiting_live(tx, who.account, [group.id for group in groups], at)

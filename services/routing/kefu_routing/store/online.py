@@ -7,20 +7,17 @@ from kefu_common.postgres.database import Reader
 
 async def available(tx: Reader, accounts: Collection[str]) -> set[tuple[str, str]]:
     """The agents of these accounts who are available, and not about to do something else, by account and id."""
-    rows = await tx.fetch(
-        # The primary key of seats begins with the account, and there is one row for each agent.
-        "select account, agent from seats where account = any($1::text[]) and state = 'available'"
-        " and next_state is null",
-        sorted(accounts),
-    )
-    return {(row["account"], row["agent"]) for row in rows}
+    return await _agents(tx, accounts, "state = 'available' and next_state is null")
 
 
-async def at_work(tx: Reader, accounts: Collection[str]) -> set[tuple[str, str]]:
+async def there(tx: Reader, accounts: Collection[str]) -> set[tuple[str, str]]:
     """The agents who are there, though perhaps busy or at after-call work: whoever comes now is answered soon."""
+    return await _agents(tx, accounts, "state in ('available', 'busy', 'after_call')")
+
+
+async def _agents(tx: Reader, accounts: Collection[str], condition: str) -> set[tuple[str, str]]:
+    # The primary key of seats begins with the account, and there is one row for each agent.
     rows = await tx.fetch(
-        "select account, agent from seats where account = any($1::text[])"
-        " and state in ('available', 'busy', 'after_call')",
-        sorted(accounts),
+        f"select account, agent from seats where account = any($1::text[]) and {condition}", sorted(accounts)
     )
     return {(row["account"], row["agent"]) for row in rows}
