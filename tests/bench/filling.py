@@ -45,7 +45,7 @@ with {_PAST}
 insert into tickets select t.* from past p cross join lateral jsonb_populate_record(null::tickets,
     $3::jsonb || jsonb_build_object('id', p.id, 'contact', p.contact, 'interaction', p.interaction,
         'channel', p.channel, 'status', p.status, 'group', p."group", 'category', p."group",
-        'opened_at', p.opened_at, 'ready_at', p.opened_at, 'partition', p.n % 12)
+        'opened_at', p.opened_at, 'ready_at', p.opened_at, 'came_at', p.opened_at, 'partition', p.n % 12)
     || case when p.status = 'abandoned' then '{{}}' else jsonb_build_object('handler', p.agent, 'owner', p.agent,
         'answered_at', p.opened_at + interval '20 s', 'handled_ms', 180000, 'sequence', 3, 'fence', 1) end
     || case when p.status = 'active' then jsonb_build_object('holder', p.agent) else '{{}}' end) t

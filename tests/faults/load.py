@@ -97,6 +97,8 @@ class Load:
             self._over.add(event["subject"])
         if event["type"] == "kefu.ticket.offered" and data["channel"] != "call":
             self._start(self._accept(data["agent"], data["offer"]))
+        elif event["type"] == "kefu.ticket.lapsed":
+            self._start(self._come_back(data["agent"]))
         elif event["type"] == "kefu.ticket.assigned":
             self._start(self._handle(event["subject"], data["agent"], data["channel"]))
 
@@ -151,6 +153,10 @@ class Load:
 
     async def _accept(self, agent: str, offer: str) -> None:
         await self._command(agent, f"/v1/offers/{offer}/accept", {})
+
+    async def _come_back(self, agent: str) -> None:
+        """Whoever missed an offer is away until they do something."""
+        await self._command(agent, f"/v1/agents/{agent}/sign-in", {"lease_s": 0})
 
     async def _handle(self, ticket: str, agent: str, channel: str) -> None:
         for n in range(1, REPLIES[channel] + 1):

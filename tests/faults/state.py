@@ -131,6 +131,12 @@ async def until_handled(stack: StackFile, record: Record, within_s: float) -> No
     await until(f"{len(wanted)} interactions are handled", is_done, within_s)
 
 
+async def agents_states(stack: StackFile) -> Counter[tuple[str, str | None]]:
+    """How many agents are in which state, and why: what tells a queue that nobody serves from one that is stuck."""
+    async with _connected(stack, "routing") as db:
+        return Counter((row["state"], row["reason"]) for row in await db.fetch("select state, reason from seats"))
+
+
 async def collect(stack: StackFile, record: Record, began: Before) -> State:
     """Everything that the load left behind."""
     async with _connected(stack, "routing") as db:

@@ -13,7 +13,7 @@ from tests.faults import checks
 from tests.faults.conftest import Killable
 from tests.faults.killing import Killer
 from tests.faults.load import Load, working
-from tests.faults.state import Before, before, collect, until_handled, until_quiet
+from tests.faults.state import Before, agents_states, before, collect, until_handled, until_quiet
 
 
 async def test_nothing_is_lost_and_nothing_happens_twice_whatever_is_killed(killable: Killable, seed: int) -> None:
@@ -73,7 +73,7 @@ async def _offenders(killable: Killable, load: Load, began: Before) -> dict[str,
         await load.posted(within_s=60)
         await until_quiet(stack, within_s=60)
     except (AssertionError, TimeoutError) as error:
-        late.append(repr(error))
+        late += [repr(error), f"agents: {await agents_states(stack)}"]
     state = await collect(stack, record, began)
 
     async def is_seen() -> bool:

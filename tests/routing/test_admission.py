@@ -3,7 +3,6 @@
 from kefu_common.events.directory import Calendar
 from kefu_common.events.words import Channel
 from kefu_routing.domain.admission import Admission, admit
-from kefu_routing.domain.hours import NEVER
 from kefu_routing.domain.model import AccountDirectory
 from tests.routing.builders import NOON, a_directory, a_group
 
@@ -49,8 +48,7 @@ def test_a_closed_site_refuses_calls_and_chats_and_queues_what_was_written() -> 
     closed = a_directory(a_group("sales", "a01"), calendar=Calendar(id="never", name="never"))
     assert _admit(closed, Channel.CALL).refused == "closed"
     assert _admit(closed, Channel.CHAT).refused == "closed"
-    waits = _admit(closed, Channel.MESSAGE)
-    assert (waits.refused, waits.group, waits.ready_at) == (None, "sales", NEVER)
+    assert _admit(closed, Channel.MESSAGE) == Admission(None, "sales")
 
 
 def test_a_site_without_a_plan_says_so() -> None:

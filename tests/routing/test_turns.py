@@ -1,20 +1,25 @@
 """A ticket's place in the queue, and what changes while it waits."""
 
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
+from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kefu_common.events.directory import Category, Overflow, Plan, Preference, Priorities
-from kefu_common.events.words import TicketKind, TicketStatus
+from kefu_common.events.directory import Calendar, Capacity, Category, Overflow, Plan, Preference, Priorities, Window
+from kefu_common.events.words import Channel, TicketKind, TicketStatus
 from kefu_routing.domain import turns
+from kefu_routing.domain.dispatch import Round
 from kefu_routing.domain.holding import enqueue
 from kefu_routing.domain.interactions import decide
 from kefu_routing.domain.model import Ticket
 from kefu_routing.domain.work import Work
 from tests.routing.builders import (
     NOON,
+    SALES,
+    a_candidate,
     a_directory,
     a_group,
     an_event,
@@ -55,7 +60,7 @@ def test_within_a_priority_the_oldest_is_first_and_nobody_starves(one: int, othe
     _, old = waiting()
     _, new = waiting()
     old.priority, new.priority = one, other
-    new.opened_at = old.opened_at + timedelta(seconds=ahead)
+    new.came_at = old.came_at + timedelta(seconds=ahead)
     is_first = turns.turn_of(old, plan) <= turns.turn_of(new, plan)
     if one >= other or ahead >= 9 * age_s:
         assert is_first
@@ -69,7 +74,7 @@ def test_a_promise_that_is_due_counts_like_waiting() -> None:
     ticket.due_at = later(60)
     assert turns.turn_of(ticket, plan) == later(60 - 600)
     ticket.due_at = later(6000)
-    assert turns.turn_of(ticket, plan) == ticket.opened_at
+    assert turns.turn_of(ticket, plan) == ticket.came_at == ticket.opened_at
 
 
 def test_each_step_comes_when_the_ticket_has_waited_so_long() -> None:
@@ -117,5 +122,68 @@ def test_who_returns_waits_for_the_last_agent_from_when_it_may_be_offered() -> N
     first, second = work.tickets.values()
     assert first.preferred is None
     assert (second.preferred, second.preferred_until) == ("a01", later(25))
-    turns.hold_until(second, work.directories["acme"].plans["shop"], later(3600))
-    assert second.preferred_until == later(3620)
+    turns.hold(second, work.directories["acme"].plans["shop"], later(5), later(3605))
+    assert second.preferred_until == later(3625)
+
+
+WORKDAYS = Calendar(id="office", name="办公", weekly=[Window(days=[1, 2, 3, 4, 5], start=time(9), end=time(18))])
+OPENS, HOUR = NOON - timedelta(hours=3), timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("channel", "came", "read", "ready_at", "came_at"),
+    [
+        (Channel.EMAIL, NOON, NOON, NOON, NOON),
+        (Channel.EMAIL, NOON - 60 * HOUR, NOON - 60 * HOUR, OPENS, OPENS),
+        # read late: on Monday what was written on Saturday; at 20:00 on Friday what was written at 17:00
+        (Channel.MESSAGE, NOON - 60 * HOUR, NOON, NOON, OPENS),
+        (Channel.EMAIL, NOON - 67 * HOUR, NOON - 64 * HOUR, OPENS, OPENS - 3 * HOUR),
+        (Channel.CALL, NOON - HOUR, NOON, NOON, NOON - HOUR),
+    ],
+)
+def test_a_ticket_waits_from_the_first_open_moment(
+    channel: Channel, came: datetime, read: datetime, ready_at: datetime, came_at: datetime
+) -> None:
+    """Fails without `admission.opens_at` in `turns.waits_from`."""
+    directory = a_directory(a_group("sales", "a01"), calendar=WORKDAYS)
+    assert turns.waits_from(directory, "shop", channel, came, read) == (ready_at, came_at)
+
+
+def test_a_site_that_closes_stops_the_clock_of_what_was_written_to_it() -> None:
+    """Fails without any of the shifts in `turns.hold`."""
+    directory = a_directory(a_group("sales", "a01"), calendar=WORKDAYS, overflow=OVERFLOW)
+    work = some_work(directory)
+    monday_1759 = NOON + 6 * HOUR - timedelta(seconds=60)
+    decide(work, nothing_known(), an_event("email.received", at=monday_1759, text="?"), 0, monday_1759)
+    ticket, round = the_ticket(work), Round(work, {SALES: [a_candidate("a01", state=None)]}, NOON + 6 * HOUR)
+    round.decide([ticket])
+    night = 15 * HOUR
+    assert (ticket.ready_at, ticket.came_at) == (NOON + 21 * HOUR, monday_1759 + night)
+    assert (ticket.turn_at, ticket.queued_at, ticket.step) == (monday_1759 + night, monday_1759 + night, 0)
+    assert ticket.step_at == monday_1759 + night + timedelta(seconds=60)
+
+
+def test_what_a_site_that_never_opens_got_is_looked_at_again_some_day() -> None:
+    never = a_directory(a_group("sales", "a01"), calendar=Calendar(id="never", name="从不"))
+    assert turns.opens_at(never, "shop", NOON) == NOON + timedelta(days=400)
+
+
+def test_on_monday_a_caller_goes_before_a_mail_of_the_weekend_however_urgent() -> None:
+    """Fails without `most_ahead` in `assignment.in_order`, and with `opened_at` instead of `came_at` in `turn_of`."""
+    a_point_is_a_day = Priorities(tiers={"gold": 9}, age_s=86_400)
+    directory = a_directory(a_group("sales", "a01"), calendar=WORKDAYS, priorities=a_point_is_a_day)
+    work, saturday, at_nine = some_work(directory), NOON - 60 * HOUR, OPENS + timedelta(seconds=60)
+    gold = {"email": "w@example.com", "tier": "gold"}
+    decide(work, nothing_known(), an_event("email.received", at=saturday, contact=gold, text="?"), 0, saturday)
+    decide(work, nothing_known(), an_event("call.started", "i2", at=at_nine), 0, at_nine)
+    agent = a_candidate("a01", capacity=Capacity(call=1, email=1))
+    this = Round(work, {SALES: [agent]}, at_nine)
+    this.decide(list(work.tickets.values()))
+    assert [this.tickets[d.ticket].channel for d in this.decisions if isinstance(d.ticket, UUID)] == [Channel.CALL]
+
+
+def test_a_promise_is_worth_its_lead_and_no_more() -> None:
+    plan = Plan(id="shop", site="shop", groups=["sales"], priorities=Priorities(due_lead_s=600))
+    _, ticket = waiting()
+    ticket.due_at = ticket.came_at - HOUR
+    assert turns.turn_of(ticket, plan) == later(-600)

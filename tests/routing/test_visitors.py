@@ -5,6 +5,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
+
 from kefu_common.kafka import topics
 from kefu_routing.store import places
 from tests.routing.service import Connect, Json, Routing, until
@@ -145,6 +147,49 @@ async def test_what_is_left_while_the_site_is_closed_waits_for_the_first_open_mi
         "select holder, count(*) as n from tickets where holder is not null group by 1 order by 1"
     )
     assert [tuple(r) for r in held] == [("a01", 2), ("a02", 2)]
+
+
+async def test_what_waits_when_its_site_closes_waits_for_it_to_open_and_does_not_age(
+    routing: Routing, connect: Connect
+) -> None:
+    await routing.set_up()
+    always = {"days": [1, 2, 3, 4, 5, 6, 7], "start": "00:00", "end": "00:00"}
+    office = {"id": "office", "name": "办公", "weekly": [always]}
+    await routing.call("POST", "/v1/calendars", office, expect=201)
+    await routing.call("PUT", "/v1/sites/shop", {"id": "shop", "name": "网店", "calendar": "office"})
+    await routing.tell("email.received", "e1", text="?", contact={"email": "w@example.com"})
+    await routing.tell("chat.started", "c1")
+    for interaction in ("e1", "c1"):
+        await routing.ticket(interaction, "queued")
+    database = await connect("routing")
+
+    async def mail() -> asyncpg.Record:
+        found = await database.fetchrow(
+            "select ready_at, came_at, turn_at - came_at as ahead, queued_at from tickets where interaction = 'e1'"
+        )
+        assert found is not None
+        return found
+
+    before = await mail()
+    await routing.call("PUT", "/v1/calendars/office", office | {"weekly": []})
+    await routing.process.timers.hold_what_is_closed()
+    held = await mail()
+    closed = held["ready_at"] - datetime.now(UTC)
+    assert timedelta(days=399) < closed < timedelta(days=401)
+    assert held["came_at"] - before["came_at"] == held["queued_at"] - before["queued_at"] > timedelta(days=399)
+    assert held["ahead"] == before["ahead"]
+    assert (await routing.call("GET", "/v1/queues"))["items"][0]["waiting"] == 1
+    await routing.call("PUT", "/v1/calendars/office", office)
+    again = await mail()
+    # It was closed for as long as these requests took.
+    assert timedelta(0) < again["came_at"] - before["came_at"] < timedelta(minutes=1)
+    assert again["ready_at"] <= datetime.now(UTC)
+    assert (again["ahead"], again["queued_at"] - again["came_at"]) == (
+        before["ahead"],
+        before["queued_at"] - before["came_at"],
+    )
+    await routing.sign_in("a01")
+    await routing.ticket("e1", "offered")
 
 
 async def test_a_rule_invites_a_visitor_once_and_the_chat_that_follows_accepts(

@@ -36,10 +36,11 @@ from kefu_routing.api.context import (
     by,
     directory_of,
     expected_version,
+    now,
     respond,
     run,
 )
-from kefu_routing.domain import references
+from kefu_routing.domain import references, turns
 from kefu_routing.domain.model import AccountDirectory
 from kefu_routing.store import directory as store
 from kefu_routing.store import queues, seats, secrets
@@ -288,9 +289,10 @@ async def follow_up(tx: Connection, account: str, changed: Sequence[DirectoryObj
     agents = [body.id for body in changed if isinstance(body, Agent)]
     if agents:
         await seats.make_room(tx, account, agents)
-    if any(isinstance(body, Site | Calendar) for body in changed):
-        await queues.look_again(tx, account)
     directory = await store.read_fresh(tx, account)
+    if any(isinstance(body, Site | Calendar) for body in changed):
+        at = now()
+        await queues.open_anew(tx, account, {site: turns.opens_at(directory, site, at) for site in directory.sites})
     return frozenset((account, group) for group in directory.groups)
 
 

@@ -15,11 +15,10 @@ Refusal = Literal["closed", "source", "tier", "no_plan"]
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Refused for a reason, or to be queued in `group` from `ready_at` on."""
+    """Refused for a reason, or to be queued in `group`."""
 
     refused: Refusal | None
     group: str | None
-    ready_at: datetime
 
 
 def serves(ticked: Sequence[str], word: str | None) -> bool:
@@ -41,10 +40,9 @@ def admit(
     A closed site refuses calls and chats; an e-mail or message waits for the next open minute.
     """
     refused, group = _group_for(directory, site, source, category, tier)
-    ready_at = opens_at(directory, site, now)
-    if refused is None and channel in LIVE_CHANNELS and ready_at > now:
+    if refused is None and channel in LIVE_CHANNELS and opens_at(directory, site, now) > now:
         refused = "closed"
-    return Admission(refused, None if refused else group, ready_at)
+    return Admission(refused, None if refused else group)
 
 
 def may_serve(directory: AccountDirectory, group: str, ticket: Ticket) -> bool:

@@ -12,13 +12,10 @@ from kefu_routing.domain.strategies import STRATEGIES, Candidate, Rank
 
 PASS_S = 30
 """An agent who declined or lapsed a ticket is not offered it again for so long."""
-HEAD_START = {
-    Channel.CALL: timedelta(hours=24),
-    Channel.CHAT: timedelta(hours=12),
-    Channel.EMAIL: timedelta(0),
-    Channel.MESSAGE: timedelta(0),
-}
-"""Calls before chats before what is written; half a day of waiting makes up for each step, so that nobody starves."""
+HEAD_STARTS = {Channel.CALL: 2, Channel.CHAT: 1, Channel.EMAIL: 0, Channel.MESSAGE: 0}
+"""Calls before chats before what is written: how many head starts each has."""
+HEAD_START = timedelta(hours=12)
+"""What a channel is ahead of the next, whatever the priorities; such a wait makes up for it, so that nobody starves."""
 
 GroupKey = tuple[str, str]
 """Account and group."""
@@ -47,6 +44,8 @@ class Waiting:
     turn_at: datetime
     strategy: Strategy
     passed: Mapping[str, datetime]
+    most_ahead: timedelta = timedelta(0)
+    """How far priority and promises can bring any of the account's tickets forward."""
     takes_capacity: bool = True
     """False for what remains of a call or chat that is over."""
     wider: tuple[GroupKey, ...] = ()
@@ -69,7 +68,7 @@ class Decision:
 
 def in_order(waiting: Iterable[Waiting]) -> list[Waiting]:
     """The queue: calls before chats before e-mails, then by turn: most urgent first, then the oldest."""
-    return sorted(waiting, key=lambda w: w.turn_at - HEAD_START[w.channel])
+    return sorted(waiting, key=lambda w: w.turn_at - HEAD_STARTS[w.channel] * (HEAD_START + w.most_ahead))
 
 
 def assign(waiting: Iterable[Waiting], teams: Mapping[GroupKey, Sequence[Candidate]], now: datetime) -> list[Decision]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from kefu_routing.domain import admission, assignment, offers, turns
@@ -24,6 +24,7 @@ class Round:
     now: datetime
     tickets: dict[UUID, Ticket] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
+    _ahead: dict[str, timedelta] = field(default_factory=dict)
 
     def leave_out(self, groups: Iterable[GroupKey]) -> None:
         """Nobody of these groups is given anything: in one of them the oldest ticket, or the best agent, is missing."""
@@ -50,9 +51,9 @@ class Round:
                 site = waits.account, waits.site
                 directory = self.work.directories[waits.account]
                 if site not in opens:
-                    opens[site] = admission.opens_at(directory, waits.site, self.now)
+                    opens[site] = turns.opens_at(directory, waits.site, self.now)
                 if opens[site] > self.now:
-                    turns.hold_until(waits, directory.plans.get(waits.site), opens[site])
+                    turns.hold(waits, directory.plans.get(waits.site), self.now, opens[site])
                     self.work.tickets[waits.id] = waits
                     continue
             ready.append(waits)
@@ -88,9 +89,15 @@ class Round:
             waits.turn_at,
             plan.strategy if plan is not None else "round_robin",
             {agent: datetime.fromisoformat(at) for agent, at in waits.passed.items()},
+            self._most_ahead(waits.account),
             waits.takes_capacity,
             tuple(wider),
             turns.skills_needed(directory, waits),
             waits.preferred,
             waits.preferred_until,
         )
+
+    def _most_ahead(self, account: str) -> timedelta:
+        if account not in self._ahead:
+            self._ahead[account] = turns.most_ahead(self.work.directories[account])
+        return self._ahead[account]

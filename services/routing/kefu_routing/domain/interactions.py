@@ -268,6 +268,7 @@ def _open(
     data = event.data
     tier = contact.tier
     admitted = admission.admit(directory, event.site, channel, data.source, data.category, tier, now)
+    ready_at, came_at = turns.waits_from(directory, event.site, channel, event.time, now)
     opened = Ticket(
         work.new_id(),
         event.account,
@@ -276,7 +277,8 @@ def _open(
         contact.id,
         event.subject,
         opened_at=event.time,
-        ready_at=admitted.ready_at,
+        ready_at=ready_at,
+        came_at=came_at,
         partition=partition,
         source=data.source,
         category=data.category,

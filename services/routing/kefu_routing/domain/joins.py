@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kefu_common.events import tickets as happened
-from kefu_routing.domain import admission
+from kefu_routing.domain import admission, turns
 from kefu_routing.domain.holding import enqueue
 from kefu_routing.domain.model import Ticket
 from kefu_routing.domain.refusals import CannotTake
@@ -27,6 +27,7 @@ def split(work: Work, ticket: Ticket, joined: Joined, agent: str, at: datetime) 
     if joined.interaction == ticket.interaction:
         raise CannotTake(f"the interaction {joined.interaction} opened the ticket: it did not join it")
     directory = work.directories[ticket.account]
+    ready_at, came_at = turns.waits_from(directory, ticket.site, ticket.channel, joined.at, at)
     opened = Ticket(
         work.new_id(),
         ticket.account,
@@ -35,7 +36,8 @@ def split(work: Work, ticket: Ticket, joined: Joined, agent: str, at: datetime) 
         ticket.contact,
         joined.interaction,
         opened_at=joined.at,
-        ready_at=max(at, admission.opens_at(directory, ticket.site, at)),
+        ready_at=ready_at,
+        came_at=came_at,
         partition=ticket.partition,
         kind=ticket.kind,
         source=ticket.source,

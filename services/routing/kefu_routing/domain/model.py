@@ -72,6 +72,8 @@ class Ticket:
     handling_since: datetime | None = None
     handled_ms: int = 0
     passed: dict[str, str] = field(default_factory=dict)
+    came_at: datetime = _NEVER
+    """Since when it waits, as if its site had never been closed."""
     turn_at: datetime = _NEVER
     queued_at: datetime = _NEVER
     step: int = 0

@@ -4,13 +4,33 @@ from datetime import datetime, timedelta
 
 from kefu_common.events import tickets as happened
 from kefu_common.events.directory import Category, Overflow, Plan, Priorities
-from kefu_common.events.words import TicketStatus
+from kefu_common.events.words import Channel, TicketStatus
 from kefu_routing.domain import admission
-from kefu_routing.domain.model import AccountDirectory, Ticket
+from kefu_routing.domain.model import LIVE_CHANNELS, AccountDirectory, Ticket
 from kefu_routing.domain.work import Work
 
 _MOST_URGENT = 9
 _USUAL = Priorities()
+_LONGEST_HOLD = timedelta(days=400)
+"""Then it is seen whether a site that never opens still does not."""
+
+
+def waits_from(
+    directory: AccountDirectory, site: str, channel: Channel, at: datetime, now: datetime
+) -> tuple[datetime, datetime]:
+    """From when a new ticket may be offered, and since when it counts as waiting, which it does not while the site is
+    closed. Who is on the line waits at once."""
+    if channel in LIVE_CHANNELS:
+        return max(at, now), at
+    ready_at = opens_at(directory, site, now)
+    came_at = min(admission.opens_at(directory, site, at), ready_at)
+    # It was open when the ticket came, and is not any more: what passed until it was read counts.
+    return ready_at, came_at + (ready_at - now) if came_at <= now else ready_at
+
+
+def opens_at(directory: AccountDirectory, site: str, now: datetime) -> datetime:
+    """When what is written to the site may be offered, from `now` on."""
+    return min(admission.opens_at(directory, site, now), now + _LONGEST_HOLD)
 
 
 def turn_of(ticket: Ticket, plan: Plan | None) -> datetime:
@@ -18,13 +38,19 @@ def turn_of(ticket: Ticket, plan: Plan | None) -> datetime:
 
     A point of priority is worth `age_s` seconds of waiting, so that within a priority the oldest comes first, and
     nobody starves behind more urgent ones. From `due_lead_s` before a promise is due, the ticket has waited at least
-    since then.
+    since then. Hours in which its site was closed are no waiting.
     """
     rules = plan.priorities if plan is not None else _USUAL
-    came = ticket.opened_at
+    came, lead = ticket.came_at, timedelta(seconds=rules.due_lead_s)
     if ticket.due_at is not None:
-        came = min(came, ticket.due_at - timedelta(seconds=rules.due_lead_s))
+        came = max(came - lead, min(came, ticket.due_at - lead))
     return came - timedelta(seconds=ticket.priority * rules.age_s)
+
+
+def most_ahead(directory: AccountDirectory) -> timedelta:
+    """How far priority and promises can bring a ticket forward, by whichever plan of the account."""
+    rules = [plan.priorities for plan in directory.plans.values()] or [_USUAL]
+    return timedelta(seconds=max(_MOST_URGENT * r.age_s + r.due_lead_s for r in rules))
 
 
 def begin_to_wait(ticket: Ticket, plan: Plan | None, at: datetime) -> None:
@@ -36,11 +62,17 @@ def begin_to_wait(ticket: Ticket, plan: Plan | None, at: datetime) -> None:
         ticket.preferred_until = ticket.queued_at + timedelta(seconds=plan.prefer_last_agent.wait_s)
 
 
-def hold_until(ticket: Ticket, plan: Plan | None, opens_at: datetime) -> None:
-    """It is not offered before the site opens: the wait begins then."""
+def hold(ticket: Ticket, plan: Plan | None, now: datetime, opens_at: datetime) -> None:
+    """Its site has closed: it is not offered before that opens, and its waiting goes on then."""
+    closed = opens_at - now
     ticket.ready_at = opens_at
-    if ticket.step == 0:
-        begin_to_wait(ticket, plan, opens_at)
+    ticket.came_at += closed
+    ticket.queued_at += closed
+    if ticket.step_at is not None:
+        ticket.step_at += closed
+    if ticket.preferred_until is not None:
+        ticket.preferred_until += closed
+    ticket.turn_at = turn_of(ticket, plan)
 
 
 def prefer(ticket: Ticket, agent: str, until: datetime) -> None:

@@ -59,6 +59,7 @@ class Timers:
             group.create_task(every(5, self.count_queues))
             group.create_task(every(5, self.give_up_on_outcomes))
             group.create_task(every(10, self.settle_directory))
+            group.create_task(every(10, self.hold_what_is_closed))
             group.create_task(every(30, self.free_hands))
             group.create_task(every(60, self.give_up_early_events))
             group.create_task(every(600, self.forget))
@@ -100,6 +101,31 @@ class Timers:
     async def take_steps(self) -> None:
         """What has waited long enough takes the next overflow step of its plan."""
         await self._change(await due.steps(self.db.pool, datetime.now(UTC)), turns.take_step)
+
+    async def hold_what_is_closed(self) -> None:
+        """What was written to a site that has closed waits for its next open minute, and does not age meanwhile."""
+        while await self._hold_some() == _AT_ONCE:
+            pass
+
+    async def _hold_some(self) -> int:
+        now = datetime.now(UTC)
+        sites = await queues.sites_written_to(self.db.pool, now)
+        if not sites:
+            return 0
+        async with self.db.transaction() as tx:
+            directories = await self.directories.load(tx, {account for account, _ in sites})
+            opens = {place: turns.opens_at(directories[place[0]], place[1], now) for place in sites}
+            closed = [place for place, opens_at in opens.items() if opens_at > now]
+            locked = await tickets.lock(tx, await queues.written_to(tx, closed, now, _AT_ONCE)) if closed else {}
+            work = Work(directories, new_id)
+            for waits in locked.values():
+                # Read before it was locked: somebody may have taken it.
+                if waits.status is TicketStatus.QUEUED and waits.ready_at <= now:
+                    plan = directories[waits.account].plans.get(waits.site)
+                    turns.hold(waits, plan, now, opens[waits.account, waits.site])
+                    work.tickets[waits.id] = waits
+            await store.save(tx, work)
+        return len(locked)
 
     async def reassign(self) -> None:
         """The work of agents whose clients are gone for too long goes to others."""

@@ -1,6 +1,6 @@
 """What waits: per group, in the order of the queue."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -187,11 +187,44 @@ async def all_lengths(pool: Reader, now: datetime) -> list[asyncpg.Record]:
     )
 
 
-async def look_again(tx: Connection, account: str) -> None:
-    """Opening hours changed: what waits for an open minute is looked at again, at once."""
+async def open_anew(tx: Connection, account: str, opens_at: Mapping[str, datetime]) -> None:
+    """Opening hours changed: what waits for an open minute of these sites waits for another one, and counts as having
+    come so much earlier or later."""
     await tx.execute(
-        "update tickets set ready_at = now() where account = $1 and status = 'queued' and ready_at > now()", account
+        "update tickets t set ready_at = k.opens_at, came_at = came_at + (k.opens_at - ready_at),"
+        " turn_at = turn_at + (k.opens_at - ready_at), queued_at = queued_at + (k.opens_at - ready_at),"
+        " step_at = step_at + (k.opens_at - ready_at), preferred_until = preferred_until + (k.opens_at - ready_at)"
+        " from unnest($2::text[], $3::timestamptz[]) k (site, opens_at)"
+        " where t.account = $1 and t.site = k.site and t.status = 'queued' and not t.live and t.ready_at > now()",
+        account,
+        list(opens_at),
+        list(opens_at.values()),
     )
+
+
+async def sites_written_to(pool: Reader, now: datetime) -> set[tuple[str, str]]:
+    """Sites (account, site) for which something written waits that may be offered now."""
+    rows = await pool.fetch(
+        f"select distinct account, site from tickets where {_WRITTEN_AND_READY}",
+        now,
+    )
+    return {(r["account"], r["site"]) for r in rows}
+
+
+async def written_to(pool: Reader, sites: Collection[tuple[str, str]], now: datetime, limit: int) -> list[UUID]:
+    """Such tickets of these sites."""
+    rows = await pool.fetch(
+        f"select id from tickets where {_WRITTEN_AND_READY}"
+        " and (account, site) in (select * from unnest($2::text[], $3::text[])) limit $4",
+        now,
+        [account for account, _ in sites],
+        [site for _, site in sites],
+        limit,
+    )
+    return [r["id"] for r in rows]
+
+
+_WRITTEN_AND_READY = "status = 'queued' and channel in ('email', 'message') and ready_at <= $1"
 
 
 async def waiting_live(tx: Reader, account: str, groups: Collection[str], now: datetime) -> list[asyncpg.Record]:
