@@ -176,6 +176,58 @@ async def test_who_comes_back_in_time_keeps_what_is_in_hand(routing: Routing) ->
     assert shown["state"] == "available"
 
 
+async def test_whatever_an_agent_does_shows_that_they_are_there(routing: Routing) -> None:
+    """Fails without `handlers.presence.act` in `api.me.change_me` or `api.visitors.invite`."""
+    await routing.set_up(agents=1)
+    await routing.sign_in("a01", lease_s=600)
+    await routing.tell("chat.started", "c1")
+    await accepted(routing, "c1", "a01")
+    await routing.tell("visit.seen", "v1", page="/oven")
+
+    async def visit() -> Json | None:
+        items: list[Json] = (await routing.call("GET", "/v1/visits"))["items"]
+        return items[0] if items else None
+
+    async def vanished() -> Json | None:
+        (shown,) = (await routing.call("GET", "/v1/presence"))["items"]
+        return shown if shown["state"] == "away" else None
+
+    invite = f"/v1/visits/{(await until('a visit', visit))['id']}/invite"
+    for method, path, body in (
+        ("PUT", "/v1/me", {"name": "王芳", "phone": "8001"}),
+        ("POST", invite, {"text": "在吗？"}),
+    ):
+        await routing.call("POST", "/v1/agents/a01/sign-in", {"lease_s": 1}, agent="a01")
+        assert (await until("the client vanishes", vanished))["reason"] == "lease"
+        await routing.call(method, path, body, agent="a01")
+        (shown,) = (await routing.call("GET", "/v1/presence"))["items"]
+        assert (shown["state"], shown["lease_until"] is None) == ("available", False)
+        assert (await routing.ticket("c1"))["unattended_since"] is None
+
+
+async def test_a_leader_sees_what_everybody_does(routing: Routing) -> None:
+    await routing.set_up(agents=3)
+    await routing.sign_in("a01")
+    await routing.sign_in("a02")
+    await routing.call("PUT", "/v1/agents/a02/presence", {"state": "break", "reason": "午餐"}, agent="a02")
+    await routing.tell("chat.started", "c1")
+    await accepted(routing, "c1", "a01")
+
+    async def listed(query: str) -> list[tuple[str, str | None, str | None, int]]:
+        items = (await routing.call("GET", f"/v1/presence{query}"))["items"]
+        return [(i["agent"], i["state"], i["reason"], i["held"]["chat"]) for i in items]
+
+    everybody = [("a01", "available", None, 1), ("a02", "break", "午餐", 0), ("a03", None, None, 0)]
+    assert await listed("") == await listed("?group=sales") == everybody
+    assert await listed("?state=signed_out") == everybody[2:]
+    assert await listed("?state=break&group=sales") == everybody[1:2]
+    first = await routing.call("GET", "/v1/presence?limit=2")
+    assert [i["agent"] for i in first["items"]] == ["a01", "a02"]
+    assert await listed(f"?limit=2&cursor={first['next']}") == everybody[2:]
+    wrong = await routing.call("GET", "/v1/presence?group=nobody", expect=422)
+    assert wrong["errors"] == [{"path": "group", "message": "there is no group nobody"}]
+
+
 async def test_a_ticket_overflows_to_another_group_whose_agent_takes_it_there(routing: Routing) -> None:
     steps: list[Json] = [{"after_s": 1, "widen_to": ["help"]}]
     await routing.set_up(agents=2)

@@ -174,6 +174,19 @@ def test_a_skill_that_everything_waiting_needs_and_the_agent_lacks_is_named() ->
     assert of(directory, waiting=[a_chat("export"), a_chat()]).receives
 
 
+def test_what_goes_by_the_agent_is_named_and_hides_no_lack_of_skill() -> None:
+    """Fails without `_goes_by` in `_takes_something` and in `_of_queue`."""
+    passed = Waits("sales", CHAT, None, True, is_passed=True)
+    preferring = Waits("sales", CHAT, None, True, waits_for="a02")
+    assert (of(waiting=[passed]).receives, rules_of(of(waiting=[passed]))) == (False, ["passed"])
+    assert (of(waiting=[preferring]).receives, rules_of(of(waiting=[preferring]))) == (False, ["preference"])
+    assert of(waiting=[passed, preferring, a_chat()]) == Check(True, [])
+    directory = with_agent(skills={"英语": 1})
+    directory.categories["vip"] = Category(id="vip", name="贵宾", skills={"英语": 3})
+    found = of(directory, waiting=[passed, a_chat("vip")])
+    assert (found.receives, {"passed", "lacks_skill"} - set(rules_of(found))) == (False, set())
+
+
 def test_a_category_that_no_group_receives_is_named() -> None:
     directory = a_directory(a_group("sales", "a01"))
     directory.categories["returns"] = Category(id="returns", name="退货")

@@ -322,3 +322,22 @@ async def test_the_check_of_an_agent_tells_why_they_receive_nothing(routing: Rou
     found = await routing.call("GET", path)
     assert (found["receives"], [f["rule"] for f in found["findings"]]) == (True, ["nothing_waits"])
     await routing.call("GET", "/v1/agents/a99/check", expect=404)
+    declined = (await routing.call("GET", "/v1/agents/a01/offers"))["items"][0]["id"]
+    await routing.call("POST", f"/v1/offers/{declined}/decline", {}, agent="a01")
+    found = await routing.call("GET", path)
+    assert (found["receives"], [f["rule"] for f in found["findings"]]) == (False, ["passed"])
+
+
+async def test_the_check_names_for_whom_a_contact_waits(routing: Routing, connect: Connect) -> None:
+    await routing.set_up(agents=2, prefer_last_agent={"wait_s": 600})
+    await routing.sign_in("a02")
+    await routing.tell("chat.started", "c1", contact={"external_id": "crm-1"})
+    offer = (await routing.ticket("c1", "offered"))["offer"]
+    await routing.call("POST", f"/v1/offers/{offer}/accept", {}, agent="a02")
+    await routing.call("PUT", "/v1/agents/a02/presence", {"state": "busy"}, agent="a02")
+    await routing.sign_in("a01")
+    await routing.tell("chat.started", "c2", contact={"external_id": "crm-1"})
+    await routing.ticket("c2", "queued")
+    found = await routing.call("GET", "/v1/agents/a01/check")
+    rules = [(f["rule"], f["path"]) for f in found["findings"]]
+    assert (found["receives"], rules) == (False, [("preference", "agents/a02")])

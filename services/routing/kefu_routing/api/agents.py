@@ -1,14 +1,15 @@
 """Agents at work: signing in, presence, their offers; and whether a site can be reached."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
+from asyncpg import Record
 from fastapi import APIRouter, Query, Request
 from pydantic import Field, StringConstraints, model_validator
 from starlette.responses import Response
 
 from kefu_common.events.agents import AgentPresenceChanged, AgentSignedIn, AgentSignedOut
-from kefu_common.events.words import PresenceState
+from kefu_common.events.words import Channel, PresenceState
 from kefu_common.given import NO_NUL, Given
 from kefu_common.http import problems
 from kefu_common.http.auth import Principal
@@ -44,6 +45,13 @@ class SignIn(Given):
     """Without a sign of life for `lease_s` seconds the agent is away; 0: no lease."""
 
     lease_s: int = Field(default=30, ge=0, le=86_400)
+
+
+class PresencePage(Page):
+    """Filters of the list."""
+
+    group: str | None = None
+    state: Literal["available", "busy", "break", "after_call", "away", "signed_out"] | None = None
 
 
 class SetPresence(Given):
@@ -159,6 +167,26 @@ async def set_presence(id: str, request: Request, who: Who, service: Service) ->
     return await run(request, who, service, body, command)
 
 
+@router.get("/presence", responses=_ERRORS)
+async def list_presence(page: Annotated[PresencePage, Query()], who: Who, service: Service) -> Response:
+    """What all agents do, by id, and how much of each channel they hold; `state` is null for who is signed out."""
+    who.need("tickets:read")
+    async with service.db.transaction() as tx:
+        directory = await directory_of(tx, service, who)
+        if page.group is not None and page.group not in directory.groups:
+            raise problems.Invalid([("group", f"there is no group {page.group}")])
+        team = directory.agents if page.group is None else directory.groups[page.group].agents
+        agents = sorted(id for id in team if id in directory.agents and id > (page.after() or ""))
+        rows = await seats.shown(tx, who.account, agents)
+        if page.state is not None:
+            wanted = None if page.state == "signed_out" else page.state
+            agents = [id for id in agents if _shown(id, rows.get(id))["state"] == wanted]
+        agents = agents[: page.limit + 1]
+        held = await seats.held_by(tx, [(who.account, id) for id in agents])
+    channels = {id: {channel: held[who.account, id].get(channel, 0) for channel in Channel} for id in agents}
+    return respond(Answer(page.of(agents, lambda id: id, lambda id: _shown(id, rows.get(id)) | {"held": channels[id]})))
+
+
 @router.get("/agents/{id}/offers", responses=_ERRORS)
 async def open_offers(id: str, page: Annotated[Page, Query()], who: Who, service: Service) -> Response:
     """The agent's open offers, oldest first."""
@@ -187,8 +215,11 @@ _PRESENCE = ("agent", "state", "reason", "since", "next_state", "next_reason", "
 
 
 async def _presence(tx: Connection, account: str, agent: str) -> dict[str, object]:
-    row = await seats.shown(tx, account, agent)
-    return dict(row) if row else dict.fromkeys(_PRESENCE) | {"agent": agent}
+    return _shown(agent, (await seats.shown(tx, account, [agent])).get(agent))
+
+
+def _shown(agent: str, row: Record | None) -> dict[str, object]:
+    return dict(row) if row is not None else dict.fromkeys(_PRESENCE) | {"agent": agent}
 
 
 def _groups_of(directory: AccountDirectory, agent: str) -> frozenset[tuple[str, str]]:

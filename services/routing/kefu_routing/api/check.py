@@ -1,5 +1,7 @@
 """Why an agent receives nothing."""
 
+from datetime import timedelta
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -7,6 +9,7 @@ from kefu_common.events.words import Channel, PresenceState
 from kefu_common.http import problems
 from kefu_routing.api.context import Answer, Service, Who, directory_of, now, respond
 from kefu_routing.domain import turns
+from kefu_routing.domain.assignment import PASS_S
 from kefu_routing.domain.check import Situation, Waits, check
 from kefu_routing.store import queues, seats
 
@@ -26,9 +29,10 @@ async def check_agent(id: str, who: Who, service: Service) -> Response:
         if id not in directory.agents:
             raise problems.NotFound(f"there is no agent {id}")
         groups = [group.id for group in directory.groups.values() if id in group.agents]
-        presence = await seats.shown(tx, who.account, id)
+        presence = (await seats.shown(tx, who.account, [id])).get(id)
         held = (await seats.held_by(tx, [(who.account, id)]))[who.account, id]
-        waiting = await queues.kinds_waiting(tx, who.account, groups, at)
+        passed_since = at - timedelta(seconds=PASS_S)
+        waiting = await queues.kinds_waiting(tx, who.account, groups, id, passed_since, at)
     kinds = [
         Waits(
             row["group"],
@@ -36,6 +40,8 @@ async def check_agent(id: str, who: Who, service: Service) -> Response:
             row["category"],
             row["takes_capacity"],
             turns.is_relaxed(directory.plans.get(row["site"]), row["step"]),
+            row["is_passed"],
+            row["waits_for"],
         )
         for row in waiting
     ]

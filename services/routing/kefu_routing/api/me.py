@@ -2,6 +2,7 @@
 
 import secrets as random
 from base64 import b32encode
+from dataclasses import replace
 from typing import Any, Final
 
 import pyotp
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from kefu_common.events.directory import Agent, EmailAddress, Name, Phone
 from kefu_common.given import Given
 from kefu_common.http import problems
+from kefu_common.ids import new_id
 from kefu_common.permissions import permissions_of
 from kefu_common.postgres.database import Connection
 from kefu_routing.api.context import (
@@ -29,9 +31,12 @@ from kefu_routing.api.directory import documented_body, need_object, need_whole,
 from kefu_routing.api.people import Attempt, Code, Password, People, SigningIn, need_good_password, need_sealing, opened
 from kefu_routing.domain.model import AccountDirectory
 from kefu_routing.domain.signing_in import fingerprint, step_of
+from kefu_routing.domain.work import Work
+from kefu_routing.handlers.presence import act
 from kefu_routing.store import directory as directory_store
 from kefu_routing.store import people as store
 from kefu_routing.store import seats, sessions
+from kefu_routing.store.work import save as save_work
 
 router = APIRouter(prefix="/v1/me", tags=["me"])
 _ERRORS = problems.declared(400, 401, 403, 409, 412, 413, 415, 422, 429, 503)
@@ -85,6 +90,8 @@ async def change_me(request: Request, who: Who, service: Service) -> Response:
         await directory_store.lock_account(tx, who.account)
         directory = await directory_of(tx, service, who)
         agent = acting_agent(who, directory)
+        work = Work({who.account: directory}, new_id)
+        await act(tx, work, (who.account, agent), now())
         known = Agent.model_validate(await need_object(tx, who.account, "agent", agent))
         if body.email is not None:
             other = await store.by_address(tx, who.account, body.email)
@@ -93,7 +100,9 @@ async def change_me(request: Request, who: Who, service: Service) -> Response:
         changed = known.model_copy(update=body.model_dump())
         need_whole(directory, changed)
         await put_object(tx, request, who, who.account, "agent", changed)
-        return await _me(tx, agent, await directory_store.read_fresh(tx, who.account))
+        await save_work(tx, work)
+        answer = await _me(tx, agent, await directory_store.read_fresh(tx, who.account))
+        return replace(answer, groups=frozenset(work.groups_to_assign))
 
     return await run(request, who, service, body, command)
 
@@ -189,5 +198,5 @@ async def _me(tx: Connection, agent: str, directory: AccountDirectory) -> Answer
 
 
 async def _presence(tx: Connection, account: str, agent: str) -> dict[str, Any]:
-    row = await seats.shown(tx, account, agent)
+    row = (await seats.shown(tx, account, [agent])).get(agent)
     return {name: row[name] if row else None for name in ("state", "reason", "since", "lease_until")}

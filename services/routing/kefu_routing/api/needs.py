@@ -59,6 +59,7 @@ NEEDS: Final[Needs] = {
     ("POST", f"{_AGENT}/heartbeat"): OWN,
     ("PUT", f"{_AGENT}/presence"): OWN,
     ("GET", f"{_AGENT}/offers"): _READ_TICKETS,
+    ("GET", "/v1/presence"): _READ_TICKETS,
     ("PUT", f"{_AGENT}/password"): _WRITE_DIRECTORY,
     ("DELETE", f"{_AGENT}/second-factor"): _WRITE_DIRECTORY,
     ("POST", "/v1/offers/{id}/accept"): _WORK,

@@ -27,6 +27,7 @@ from kefu_routing.api.context import (
 from kefu_routing.domain.hours import NEVER
 from kefu_routing.domain.invitations import OPEN_FOR, Invitation, Watched
 from kefu_routing.domain.work import Work
+from kefu_routing.handlers.presence import act
 from kefu_routing.store import invitations
 from kefu_routing.store import work as store
 
@@ -71,10 +72,11 @@ async def invite(id: UUID, request: Request, who: Who, service: Service) -> Resp
     async def command(tx: Connection) -> Answer:
         directory = await directory_of(tx, service, who)
         agent = acting_agent(who, directory)
+        at, work = now(), Work({who.account: directory}, new_id)
+        await act(tx, work, (who.account, agent), at)
         seen = await invitations.visit(tx, who.account, id)
         if seen is None or not who.may_use_site(seen["site"]):
             raise problems.NotFound(f"there is no visit {id}")
-        at = now()
         before = await invitations.lock_state(tx, who.account, seen["interaction"])
         if seen["ticket"] is not None or (before is not None and before["state"] in ("accepted", "over")):
             raise problems.Conflict("the visitor has a chat already")
@@ -92,7 +94,6 @@ async def invite(id: UUID, request: Request, who: Who, service: Service) -> Resp
             NEVER,
         )
         invited = Invitation(new_id(), watched, body.text, None, agent, at + OPEN_FOR)
-        work = Work({who.account: directory}, new_id)
         work.invite(invited, at)
         await store.save(tx, work)
         return Answer(
@@ -104,7 +105,8 @@ async def invite(id: UUID, request: Request, who: Who, service: Service) -> Resp
                 "agent": agent,
                 "text": body.text,
                 "expires_at": invited.expires_at,
-            }
+            },
+            groups=frozenset(work.groups_to_assign),
         )
 
     return await run(request, who, service, body, command)

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from kefu_common.events.directory import Agent, Group, Plan
 from kefu_common.events.words import Channel, PresenceState
 from kefu_routing.domain import admission
+from kefu_routing.domain.assignment import PASS_S
 from kefu_routing.domain.hours import NEVER
 from kefu_routing.domain.model import AccountDirectory
 from kefu_routing.domain.online import hands_of
@@ -48,6 +49,10 @@ class Waits:
     takes_capacity: bool
     is_relaxed: bool = False
     """Whether an overflow step lets agents without the category's skills take it."""
+    is_passed: bool = False
+    """Whether the agent declined it or let it lapse, so lately that it does not come to them again yet."""
+    waits_for: str | None = None
+    """Another agent whom it prefers, and who is only busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +92,11 @@ def check(situation: Situation, now: datetime) -> Check:
         findings += [*_leaderless(directory, group), *obstacles[group.id]]
     findings += _unserved_categories(directory)
     findings += _of_queue(situation, agent, groups)
+    takes = _takes_something(situation, agent, hands, obstacles)
+    if not takes:
+        findings += _of_tickets(situation)
     # Two groups may have the same obstacle, such as a site that is closed.
-    return Check(not absent and _takes_something(situation, agent, hands, obstacles), list(dict.fromkeys(findings)))
+    return Check(not absent and takes, list(dict.fromkeys(findings)))
 
 
 def _takes_something(
@@ -99,7 +107,8 @@ def _takes_something(
         has_room = any(hands.has_room_for(channel) for channel in _CHANNELS)
         return has_room and any(not found for found in obstacles.values())
     return any(
-        (not waits.takes_capacity or hands.has_room_for(waits.channel))
+        not _goes_by(waits)
+        and (not waits.takes_capacity or hands.has_room_for(waits.channel))
         and not _missing_skills(situation.directory, agent, waits)
         for waits in situation.waiting
     )
@@ -234,12 +243,29 @@ def _of_queue(situation: Situation, agent: Agent, groups: Sequence[Group]) -> It
             en = f"nothing waits in the groups of agent {agent.id} ({named})"
             yield Finding("nothing_waits", "queues", en, f"坐席 {agent.id} 所在的组（{named}）没有排队的工单")
         return
-    missing = [_missing_skills(situation.directory, agent, waits) for waits in situation.waiting]
-    for skill in sorted(set.intersection(*(set(skills) for skills in missing))):
+    missing = [_missing_skills(situation.directory, agent, waits) for waits in situation.waiting if not _goes_by(waits)]
+    for skill in sorted(set.intersection(*(set(skills) for skills in missing)) if missing else ()):
         level, needed = agent.skills.get(skill, 0), min(skills[skill] for skills in missing)
         en = f"everything that waits needs the skill {skill} at level {needed} or more; agent {agent.id} has {level}"
         zh = f"排队的工单都需要技能“{skill}”至少 {needed} 级；坐席 {agent.id} 为 {level} 级"
         yield Finding("lacks_skill", f"agents/{agent.id}/skills/{skill}", en, zh)
+
+
+def _of_tickets(situation: Situation) -> Iterator[Finding]:
+    """What of all that waits goes by the agent for reasons of its own."""
+    id = situation.agent
+    if any(waits.is_passed for waits in situation.waiting):
+        en = f"agent {id} declined or missed what waits, and is not offered the same ticket again for {PASS_S} s"
+        zh = f"坐席 {id} 刚拒绝或错过了排队的工单，{PASS_S} 秒内不会再次分配给该坐席"
+        yield Finding("passed", "queues", en, zh)
+    for other in sorted({waits.waits_for for waits in situation.waiting if waits.waits_for is not None}):
+        en = f"what waits, waits for {other}, who served the contact last or invited them and is busy"
+        zh = f"排队的工单正在等待坐席 {other}：该坐席上次服务过或邀请了这位访客，目前忙碌"
+        yield Finding("preference", f"agents/{other}", en, zh)
+
+
+def _goes_by(waits: Waits) -> bool:
+    return waits.is_passed or waits.waits_for is not None
 
 
 def _missing_skills(directory: AccountDirectory, agent: Agent, waits: Waits) -> dict[str, int]:

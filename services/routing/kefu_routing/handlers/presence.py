@@ -6,7 +6,7 @@ from uuid import UUID
 
 from kefu_common.events.words import TicketStatus
 from kefu_common.postgres.database import Connection
-from kefu_routing.domain import offers, ticket
+from kefu_routing.domain import offers, presence, ticket
 from kefu_routing.domain.model import OfferStatus, Ticket
 from kefu_routing.domain.work import Work
 from kefu_routing.store import seats, tickets
@@ -40,3 +40,11 @@ async def return_to(tx: Connection, work: Work, agent: tuple[str, str]) -> None:
     for held in (await tickets.lock(tx, await tickets.unattended_of(tx, *agent))).values():
         if held.handler == agent[1]:
             ticket.attend(work, held)
+
+
+async def act(tx: Connection, work: Work, agent: tuple[str, str], now: datetime) -> None:
+    """The agent does something: a sign of life, and who was away only by themselves is there again. No ticket may be
+    locked yet; the caller saves the work."""
+    if presence.is_gone_by_itself(*await seats.renew_lease(tx, *agent)):
+        work.acted[agent] = now
+        await return_to(tx, work, agent)

@@ -255,18 +255,26 @@ async def answers(
     return {((r["account"], r["group"]), Channel(r["channel"])): r["answered"] for r in rows}
 
 
-async def kinds_waiting(tx: Reader, account: str, groups: Collection[str], now: datetime) -> list[asyncpg.Record]:
+async def kinds_waiting(
+    tx: Reader, account: str, groups: Collection[str], agent: str, passed_since: datetime, now: datetime
+) -> list[asyncpg.Record]:
     """What kinds of tickets wait in the groups, or overflowed to them.
 
-    Each by group, channel, category, site and overflow step, and whether it takes capacity.
+    Each by group, channel, category, site and overflow step, whether it takes capacity, whether the agent passed it
+    since then, and for which other agent it waits, who is there (`waits_for`).
     """
     return await tx.fetch(
         # Like assignment it reads nothing but what waits.
         'select distinct "group", channel, category, site, step,'
-        " live or channel in ('email', 'message') as takes_capacity from tickets"
-        " where account = $1 and status = 'queued' and ready_at <= $3"
+        " live or channel in ('email', 'message') as takes_capacity,"
+        " coalesce((passed ->> $4)::timestamptz > $5, false) as is_passed, case when preferred <> $4"
+        " and preferred_until > $3 and exists (select from seats s where s.account = tickets.account and s.agent ="
+        " preferred and s.state in ('available', 'busy', 'after_call') and s.next_state is null) then preferred end"
+        " as waits_for from tickets where account = $1 and status = 'queued' and ready_at <= $3"
         ' and ("group" = any($2::text[]) or wider && $2::text[])',
         account,
         sorted(groups),
         now,
+        agent,
+        passed_since,
     )

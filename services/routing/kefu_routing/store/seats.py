@@ -142,7 +142,7 @@ async def in_hand(tx: Connection, agents: Collection[tuple[str, str]]) -> dict[t
     return {(r["account"], r["agent"]): r["held"] for r in rows}
 
 
-async def held_by(tx: Connection, agents: Collection[tuple[str, str]]) -> dict[tuple[str, str], dict[Channel, int]]:
+async def held_by(tx: Reader, agents: Collection[tuple[str, str]]) -> dict[tuple[str, str], dict[Channel, int]]:
     """How many tickets of each channel these agents hold, offered ones included.
 
     With the agents locked the numbers cannot rise; they may fall, and then the group is looked at again.
@@ -285,15 +285,16 @@ async def make_room(tx: Connection, account: str, agents: Sequence[str]) -> None
     )
 
 
-async def shown(tx: Connection, account: str, agent: str) -> asyncpg.Record | None:
-    """An agent's presence (agent, state, reason, since, next_state, next_reason, until, lease_until)."""
-    return await tx.fetchrow(
+async def shown(tx: Reader, account: str, agents: Collection[str]) -> dict[str, asyncpg.Record]:
+    """The presence (agent, state, reason, since, next_state, next_reason, until, lease_until) of these agents, of whom
+    some may never have been there."""
+    rows = await tx.fetch(
         "select agent, state, reason, since, next_state, next_reason, until,"
-        " nullif(lease_until, 'infinity') as lease_until from seats"
-        " where account = $1 and agent = $2",
+        " nullif(lease_until, 'infinity') as lease_until from seats where account = $1 and agent = any($2::text[])",
         account,
-        agent,
+        list(agents),
     )
+    return {row["agent"]: row for row in rows}
 
 
 async def open_offers(tx: Connection, account: str, agent: str, after: UUID | None, limit: int) -> list[asyncpg.Record]:
