@@ -12,10 +12,11 @@ from kefu_common.events.outbound import CallPlay, ChatRefused, ChatSay
 from kefu_common.events.words import Channel
 from kefu_routing.domain import offers, queue
 from kefu_routing.domain import ticket as rules
+from kefu_routing.domain.holding import take
 from kefu_routing.domain.interactions import decide
 from kefu_routing.domain.model import OfferStatus
 from kefu_routing.domain.queue import Place, Told
-from kefu_routing.domain.texts import REFUSALS, filled
+from kefu_routing.domain.texts import LEAVE_A_MESSAGE, POSITION, REFUSALS, filled
 from kefu_routing.domain.work import Work
 from kefu_routing.handlers.queue_news import tell
 from tests.routing.builders import (
@@ -181,6 +182,29 @@ def test_whoever_waited_too_long_is_told_the_offline_text_and_not_that_the_site_
     assert isinstance(refused, ChatRefused)
     assert (refused.reason, refused.text) == ("max_wait", "请留言")
     assert ticket.said == ["offline"]
+
+
+@pytest.mark.parametrize(("region", "language"), [("CN", 0), ("DE", 1)])
+def test_whoever_waits_is_not_left_with_silence_where_the_plan_has_no_texts(region: str, language: int) -> None:
+    """O-05. Fails without `LEAVE_A_MESSAGE` in `turning_away`, or `POSITION` in `waiting`."""
+    work = a_shop({})
+    sites = work.directories["acme"].sites
+    sites["shop"] = sites["shop"].model_copy(update={"region": region})
+    decide(work, nothing_known(), an_event("call.started"), 0, NOON)
+    ticket = the_ticket(work)
+    tell(work, ticket, Place(ticket.id, "sales", 2), 100.0, {}, later(10))
+    rules.abandon(work, ticket, None, "max_wait", later(60))
+    assert said_in(work) == [filled(POSITION[language], 2, 100.0), LEAVE_A_MESSAGE[language]]
+    assert instructions_of(work) == ["call.play", "call.play", "call.hang_up"]
+
+
+def test_a_caller_hears_the_closing_text_before_an_agent_ends_the_call() -> None:
+    work = a_shop({"closing": "再见"})
+    decide(work, nothing_known(), an_event("call.started"), 0, NOON)
+    ticket = the_ticket(work)
+    take(work, ticket, "a01", later(5), by="answered")
+    rules.resolve(work, ticket, "a01", "", None, later(70))
+    assert (said_in(work), instructions_of(work)) == (["再见"], ["call.play", "call.hang_up"])
 
 
 @pytest.mark.parametrize(("region", "language"), [("CN", 0), ("DE", 1)])

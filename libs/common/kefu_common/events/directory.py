@@ -114,16 +114,20 @@ class Site(DirectoryObject):
 
 
 class Texts(Given):
-    """What contacts are told without an agent; an absent one is not said."""
+    """What contacts are told without an agent; an absent one is not said, unless it says otherwise here."""
 
     model_config = ConfigDict(frozen=True)
 
     welcome: Text | None = None
     waiting: Text | None = None
-    """To who has to wait; `{position}` and `{minutes}` stand for the place in the queue and the estimated wait."""
+    """To who has to wait; `{position}` and `{minutes}` stand for the place in the queue and the estimated wait.
+
+    Unset: a caller hears them in Kefu's own words, a visitor sees them.
+    """
     closing: Text | None = None
     offline: Text | None = None
-    """When nobody is there, or the longest wait is over; asks for contact details (O-05)."""
+    """When nobody is there, or the longest wait is over; asks for contact details (O-05). Unset: who has waited so long
+    is asked so in Kefu's own words."""
     after_hours: Text | None = None
     """When the site is closed (D-01); unset: the offline text."""
     festivals: dict[Name, Text] = Field(default_factory=dict, max_length=50)

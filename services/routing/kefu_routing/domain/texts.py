@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from kefu_common.events.words import Channel
 from kefu_routing.domain.model import AccountDirectory, Ticket
 
 Said = Literal["welcome", "festival", "waiting", "closing", "offline", "after_hours"]
@@ -27,6 +28,16 @@ REFUSALS = {
     ),
 }
 """To whom no group serves, in Chinese and English. Not the offline text: a message left would be refused as well."""
+LEAVE_A_MESSAGE = (
+    "现在没有空闲的客服。请留言并留下您的联系方式，我们会尽快与您联系。",
+    "Nobody is free at the moment. Please leave a message and how to reach you, and we will get back to you.",
+)
+"""What is said when the longest wait is over and the plan has no offline text: nobody is left with silence (O-05)."""
+POSITION = (
+    "您排在第{position}位，预计等待{minutes}分钟，请稍候。",
+    "You are number {position} in the queue. The wait will be about {minutes} minutes.",
+)
+"""What a caller hears of their place when the plan has no waiting text: a visitor sees it (D-02)."""
 
 
 def is_new(ticket: Ticket, text: Said) -> bool:
@@ -59,6 +70,15 @@ def festival_greeting(directory: AccountDirectory, site: str, now: datetime) -> 
     return next((plan.texts.festivals[name] for name in names if plan.texts.festivals.get(name)), None)
 
 
+def waiting(directory: AccountDirectory, ticket: Ticket, position: int, wait_s: float | None) -> str | None:
+    """What somebody who has to wait is told; a visitor, who sees the numbers, nothing where the plan has no text."""
+    plan = directory.plans.get(ticket.site)
+    text = plan.texts.waiting if plan is not None else None
+    if not text and ticket.channel is Channel.CALL:
+        text = in_the_sites_language(directory, ticket.site, POSITION)
+    return filled(text, position, wait_s) if text else None
+
+
 def filled(text: str, position: int, wait_s: float | None) -> str:
     """The waiting text with its place and minutes; any other braces are left as they are."""
     said = {"{position}": str(position), "{minutes}": _minutes(text, wait_s)}
@@ -72,13 +92,22 @@ def _minutes(text: str, wait_s: float | None) -> str:
 
 
 def turning_away(directory: AccountDirectory, ticket: Ticket, reason: str) -> str | None:
-    """Why nobody will come and what to do instead; None when the plan has no text for it, or it was said before."""
+    """Why nobody will come and what to do instead.
+
+    None when the plan has no text for a closed site, or it was said before.
+    """
     if reason in REFUSALS:
-        chinese, english = REFUSALS[reason]
-        region = directory.sites[ticket.site].region if ticket.site in directory.sites else "CN"
-        return chinese if region in _CHINESE else english
+        return in_the_sites_language(directory, ticket.site, REFUSALS[reason])
     which, text = offline_text(directory, ticket.site, is_closed=reason == "closed")
+    if not text and reason == "max_wait":
+        text = in_the_sites_language(directory, ticket.site, LEAVE_A_MESSAGE)
     return text if text and is_new(ticket, which) else None
+
+
+def in_the_sites_language(directory: AccountDirectory, site: str, texts: tuple[str, str]) -> str:
+    """The Chinese or the English one of a text that Kefu itself has, by the site's region."""
+    region = directory.sites[site].region if site in directory.sites else "CN"
+    return texts[0] if region in _CHINESE else texts[1]
 
 
 def offline_text(directory: AccountDirectory, site: str, *, is_closed: bool) -> tuple[Said, str | None]:

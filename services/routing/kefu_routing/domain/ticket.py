@@ -151,13 +151,10 @@ def resolve(work: Work, ticket: Ticket, agent: str, text: str, code: str | None,
         free(work, ticket, agent, at)
     ticket.status, ticket.holder, ticket.due_at = TicketStatus.RESOLVED, None, None
     ticket.unattended_since = ticket.reassign_at = None
-    if ticket.live and ticket.channel is Channel.CHAT:
+    if ticket.live:
         plan = work.directories[ticket.account].plans.get(ticket.site)
-        if plan:
-            say_once(work, ticket, "closing", plan.texts.closing, at)
-        work.instruct(ticket, outbound.ChatClose, at)
-    elif ticket.live and ticket.channel is Channel.CALL:
-        work.instruct(ticket, outbound.CallHangUp, at)
+        say_once(work, ticket, "closing", plan.texts.closing if plan is not None else None, at)
+        work.instruct(ticket, outbound.ChatClose if ticket.channel is Channel.CHAT else outbound.CallHangUp, at)
     ticket.live = False
     handling_s = ticket.handled_ms / 1000
     # The directory names no codes yet, and what it does not name is `other` in public.

@@ -66,8 +66,7 @@ def tell(
     work: Work, waits: Ticket, place: Place, wait_s: float | None, before: Mapping[UUID, Told], now: datetime
 ) -> Told:
     """Tell one of them: a visitor by the waiting text once and then by numbers, a caller by the text each time."""
-    plan = work.directories[waits.account].plans.get(waits.site)
-    text = texts.filled(plan.texts.waiting, place.position, wait_s) if plan and plan.texts.waiting else None
+    text = texts.waiting(work.directories[waits.account], waits, place.position, wait_s)
     last = before.get(waits.id)
     if last is None:
         say_once(work, waits, "waiting", text, now)
