@@ -26,6 +26,10 @@ T = TypeVar("T")
 Connect = Callable[[str], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
 """Opens a connection to a service's schema."""
 Json = dict[str, Any]
+WAITS_FOR_A_LOCK = (
+    "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+)
+"""Whether some transaction does."""
 
 
 async def until(what: str, probe: Callable[[], Awaitable[T | None]], within_s: float = 20) -> T:

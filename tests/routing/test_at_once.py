@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -14,7 +15,7 @@ from kefu_routing.handlers.assigner import Assigner
 from kefu_routing.handlers.assigning import Assigned, Prospect
 from kefu_routing.handlers.interactions import _seen_by_nobody
 from tests.routing.builders import NOON, an_id, some_work
-from tests.routing.service import Connect, Routing, until
+from tests.routing.service import WAITS_FOR_A_LOCK, Connect, Routing, until
 
 
 async def _on_a_call_while_another_waits(routing: Routing) -> None:
@@ -61,6 +62,35 @@ async def test_the_oldest_is_not_overtaken_while_somebody_else_changes_it_and_ho
         assert [row["status"] for row in waiting] == ["queued"]
     await routing.ticket("p2", "offered")
     assert (await routing.ticket("p3"))["status"] == "queued"
+
+
+async def test_what_is_written_while_a_wrong_join_is_undone_goes_to_the_ticket_of_its_own(
+    routing: Routing, connect: Connect
+) -> None:
+    """Fails without `_need_unmoved`."""
+    await routing.set_up()
+    contact = {"email": "w@example.com"}
+    await routing.tell("email.received", "e1", text="1", contact=contact)
+    await routing.tell("email.received", "e2", text="2", contact=contact)
+    await routing.tell("email.received", "e3", text="3", contact={"email": "li@example.com"})
+    joined, other = await routing.ticket("e2"), await routing.ticket("e3")
+    assert joined["interaction"] == "e1"
+    mover, watcher = await connect("routing"), await connect("routing")
+
+    async def waits() -> bool | None:
+        return await watcher.fetchval(WAITS_FOR_A_LOCK) or None
+
+    async with mover.transaction():
+        await mover.execute("select from tickets where id = $1 for update", UUID(joined["id"]))
+        await routing.tell("email.received", "e2", text="4", contact=contact)
+        await until("the batch waits for the ticket", waits)
+        await mover.execute("update interactions set ticket = $1 where id = 'e2'", UUID(other["id"]))
+
+    async def told() -> list[str] | None:
+        items = (await routing.call("GET", f"/v1/tickets/{other['id']}/messages"))["items"]
+        return [m["text"] for m in items] if len(items) > 1 else None
+
+    assert await until("the other ticket has it", told) == ["3", "4"]
 
 
 async def test_nobody_is_given_anything_while_the_one_whose_turn_it_is_is_locked(

@@ -18,7 +18,7 @@ from kefu_common.settings import DatabaseSettings
 from kefu_routing.domain.identity import ContactBook, keys_of
 from kefu_routing.domain.model import Ticket
 from kefu_routing.store import contacts, queues
-from tests.routing.service import Connect, Json, Routing, running, until
+from tests.routing.service import WAITS_FOR_A_LOCK, Connect, Json, Routing, running, until
 
 
 async def test_an_event_posted_again_takes_effect_once_and_another_body_is_set_aside(routing: Routing) -> None:
@@ -363,14 +363,10 @@ async def test_the_same_contact_by_two_keys_is_changed_by_one_transaction_at_a_t
             book = await contacts.open_book(tx, [("acme", "email", "w@example.com")], new_id)
             book.find_or_make("acme", ContactClaim(email="w@example.com", name="王芳"), now)
             other = asyncio.create_task(another_names_them())
-            waiting = (
-                "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock'"
-                " and datname = current_database()"
-            )
 
             async def waits() -> bool | None:
                 assert not other.done(), "it did not wait"
-                return await db.pool.fetchval(waiting) or None
+                return await db.pool.fetchval(WAITS_FOR_A_LOCK) or None
 
             await until("the other waits for the contact", waits)
             await _save(tx, book)

@@ -23,7 +23,7 @@ from kefu_routing.domain import interactions as rules
 from kefu_routing.domain import presence
 from kefu_routing.domain.assignment import GroupKey
 from kefu_routing.domain.identity import ContactBook, Key, claim_of, keys_of
-from kefu_routing.domain.model import Ticket
+from kefu_routing.domain.model import LIVE_CHANNELS, Ticket
 from kefu_routing.domain.refusals import NotApplicable
 from kefu_routing.domain.work import Work
 from kefu_routing.handlers import assigning
@@ -177,6 +177,7 @@ async def _load(tx: Connection, work: Work, events: Batch, beginning: Beginning)
     # Whoever got one of these tickets since then is locked when it is written: a deadlock that Postgres would end.
     work.seats = await seats.lock(tx, _agents_named(work, events) | held_by)
     locked = await tickets.lock(tx, concerned)
+    await _need_unmoved(tx, locked, beginning)
     known = rules.Known(book, locked, by_interaction=by_interaction)
     known.gone = {key for key, seat in work.seats.items() if presence.is_gone_by_itself(seat.state, seat.reason)}
     known.offers = await tickets.offers_of(tx, [t.offer for t in locked.values() if t.offer is not None])
@@ -192,6 +193,13 @@ async def _load(tx: Connection, work: Work, events: Batch, beginning: Beginning)
     chats = {(r.event.account, r.event.subject) for r in events if isinstance(r.event.data, said.ChatStarted)}
     known.invited_by = await invitations.inviting_agents(tx, chats)
     return known
+
+
+async def _need_unmoved(tx: Connection, locked: Mapping[UUID, Ticket], beginning: Beginning) -> None:
+    """Raises `TryAgain` when an interaction got a ticket of its own (a join undone) while we waited for a lock."""
+    written = {p: id for p, id in beginning.tickets.items() if locked[id].channel not in LIVE_CHANNELS}
+    if written and await tickets.of_interactions(tx, written) != written:
+        raise TryAgain("an interaction went to another ticket")
 
 
 async def _tagged(

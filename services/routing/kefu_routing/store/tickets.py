@@ -68,6 +68,18 @@ async def unattended_of(tx: Reader, account: str, agent: str) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
+async def of_interactions(tx: Reader, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
+    """The tickets of these interactions, each by account and id, that are known."""
+    wanted = list(places)
+    rows = await tx.fetch(
+        "select account, id, ticket from interactions join unnest($1::text[], $2::text[]) k (account, id)"
+        " using (account, id)",
+        [w[0] for w in wanted],
+        [w[1] for w in wanted],
+    )
+    return {(r["account"], r["id"]): r["ticket"] for r in rows}
+
+
 async def last_agents(tx: Reader, contacts: Sequence[tuple[str, UUID]]) -> dict[UUID, str]:
     """Who served each of these contacts last, of those whom somebody served."""
     rows = await tx.fetch(
