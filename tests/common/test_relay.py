@@ -190,6 +190,35 @@ async def test_two_relays_share_the_shards_and_one_takes_over_when_the_other_van
     assert first_appearances(await published(bench)) == {f"k{k}": list(range(k, count, 40)) for k in range(40)}
 
 
+async def test_a_relay_hears_of_what_others_write_also_when_its_connection_was_lost(bench: Bench) -> None:
+    """Fails without `_listen`, its termination listener, or the look when it listens: by itself it looks once a minute."""
+    relay = Relay(bench.db, bench.producer, "0", bench.world.prefix, look_s=60)
+    running = asyncio.create_task(relay.run())
+
+    async def write_one() -> None:
+        async with bench.db.transaction() as tx:
+            await outbox.add(tx, [row(1, "k")])
+
+    try:
+        for _ in range(2):
+            await eventually(lambda: relay._listens)
+            await write_one()
+            async with asyncio.timeout(3):
+                await is_empty(bench)
+            ended = await bench.db.pool.fetchval(
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+                " where query ilike 'listen%' and datname = current_database()"
+            )
+            assert ended == 1
+            await eventually(lambda: not relay._listens)
+            await write_one()
+            async with asyncio.timeout(3):
+                await is_empty(bench)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
 async def test_a_relay_that_lost_its_lease_deletes_nothing_of_its_successor(bench: Bench) -> None:
     stale = Relay(bench.db, bench.producer, "0", bench.world.prefix, lease_s=0.3)
     await stale._hold_shards()

@@ -14,10 +14,10 @@ from opentelemetry.trace import SpanKind
 from pydantic_core import from_json
 
 from kefu_common.kafka.producer import EventProducer, NotConfirmed, Outgoing
-from kefu_common.postgres.database import PASSING, Database, passes
+from kefu_common.postgres.database import PASSING, Connection, Database, passes
 from kefu_common.postgres.outbox import SHARDS, Row
 from kefu_common.telemetry import logs, metrics, tracing
-from kefu_common.waking import end, until_woken
+from kefu_common.waking import end, is_set_within, until_woken
 
 log = logs.get(__name__)
 _Ready = tuple[asyncpg.Record, Outgoing]
@@ -29,6 +29,8 @@ _BATCH_BYTES = 4 * 1024 * 1024
 _GATHER_S = 0.002
 """One commit is mostly followed by others at once; publishing them together costs a fraction."""
 _VACUUM_AFTER = 5000
+_STILL_THERE_S = 5.0
+_LISTEN_AGAIN_S = 1.0
 
 _SHARE = """
 with me as (
@@ -99,6 +101,7 @@ class Relay:
         self._look_s = look_s
         self._lease_s = lease_s
         self._awake = asyncio.Event()
+        self._listens = False
         self._fences: dict[int, int] = {}
         self._held_until = 0.0
         self._renew_at = 0.0
@@ -115,10 +118,43 @@ class Relay:
     async def run(self) -> None:
         """Publish until cancelled. Errors that pass are waited out; others end the task."""
         try:
-            await self._run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._run())
+                tasks.create_task(self._listen())
         finally:
             if self._vacuuming is not None:
                 await end([self._vacuuming])
+
+    async def _listen(self) -> None:
+        """Be woken by what others write into our shards; where that fails, they are looked at more often."""
+        while True:
+            try:
+                async with self._db.pool.acquire(timeout=10) as connection:
+                    await self._listen_on(connection)
+            except Exception as error:
+                if not passes(error):
+                    raise
+            await asyncio.sleep(_LISTEN_AGAIN_S)
+
+    async def _listen_on(self, connection: Connection) -> None:
+        channel = f"{await connection.fetchval('select current_schema()')}.outbox"
+        is_lost = asyncio.Event()
+        connection.add_termination_listener(lambda *_: is_lost.set())
+        await connection.add_listener(channel, self._hear)
+        try:
+            self._listens = True
+            # What was written before.
+            self._awake.set()
+            while not await is_set_within(is_lost, _STILL_THERE_S):
+                # Nothing is heard of one that was cut off without a word.
+                await connection.execute("select 1")
+        finally:
+            self._listens = False
+            if not is_lost.is_set():
+                await connection.remove_listener(channel, self._hear)
+
+    def _hear(self, *_: object) -> None:
+        self._awake.set()
 
     async def _run(self) -> None:
         wait_s = self._look_s
@@ -127,8 +163,8 @@ class Relay:
                 await self._hold_shards()
                 more = await self._publish_some()
                 self.problem = None
-                # Who writes into a shard that another relay holds cannot wake it.
-                wait_s = self._look_s if len(self._fences) == SHARDS else self._look_s / 25
+                # Nobody else's commits wake us while we do not listen.
+                wait_s = self._look_s if self._listens or len(self._fences) == SHARDS else self._look_s / 25
             except (NotConfirmed, asyncpg.PostgresError, *PASSING) as error:
                 if not (isinstance(error, NotConfirmed) or passes(error)):
                     raise
@@ -138,6 +174,8 @@ class Relay:
             if not more:
                 await until_woken(self._awake, wait_s)
                 await asyncio.sleep(_GATHER_S)
+                # A commit of our own is heard of twice.
+                self._awake.clear()
 
     async def _hold_shards(self) -> None:
         now = time.monotonic()

@@ -42,11 +42,13 @@ Batch = Sequence[Received[InteractionData]]
 
 @dataclass(frozen=True, slots=True)
 class OnInteractions:
-    """Applies batches. `committed` is told which groups to assign, after each commit."""
+    """Applies batches. After each commit `committed` is told which groups to assign, and `may_have_missed` in which a
+    ticket and an agent may not have seen each other."""
 
     db: Database
     directories: DirectoryCache
-    committed: Callable[[set[tuple[str, str]]], None]
+    committed: Callable[[set[GroupKey]], None]
+    may_have_missed: Callable[[set[GroupKey]], None]
     _apart: set[GroupKey] = field(default_factory=set)
     """Groups whose assignment failed beside events; from then on they are the assigner's alone."""
 
@@ -59,33 +61,32 @@ class OnInteractions:
             await inbox.mark_set_aside(tx, without_effect)
             asides = [*without_effect.values(), *(SetAside(r.record, "id_reused") for r in sifted.reused)]
             await outbox.add(tx, [dead_letter_row("routing", aside) for aside in asides])
-            to_assign, offered = await self._assign_at_once(tx, writes, batch, work)
+            done = await self._assign_at_once(tx, writes, batch, work)
             await store.save(tx, work)
-        metrics.OFFERS.labels("offered").inc(offered)
+        metrics.OFFERS.labels("offered").inc(done.offered)
         metrics.DUPLICATES.labels("kefu.interactions.v1").inc(len(sifted.repeated))
         for reused in sifted.reused:
             metrics.ID_REUSED.labels(reused.event.adapter or "").inc()
         for aside in asides:
             metrics.DEAD_LETTERS.labels(aside.record.topic, aside.reason).inc()
-        self.committed(to_assign)
+        self.committed(done.left)
+        self.may_have_missed(done.unsure)
 
-    async def _assign_at_once(
-        self, tx: Connection, writes: Writes, batch: Batch, work: Work
-    ) -> tuple[set[GroupKey], int]:
+    async def _assign_at_once(self, tx: Connection, writes: Writes, batch: Batch, work: Work) -> "_Done":
         """Offer to whom the batch freed what waits, and what it queued to whom is free: in the same commit.
 
         What cannot be done without waiting is left to the assigner; so is everything after a large batch, since the
-        next one can be read meanwhile. Returns where it must look, and how many offers were made.
+        next one can be read meanwhile.
         """
         freed = work.freed.keys() | work.acted.keys()
         queued = [ticket for ticket in work.tickets.values() if ticket.status is TicketStatus.QUEUED]
         await store.save_hands(tx, writes, work)
         groups, work.groups_to_assign = work.groups_to_assign, set()
         if len(batch) > _ASSIGNED_AT_ONCE:
-            return groups, 0
+            return _Done(groups)
         known = {g for g in groups if g[1] in work.directories[g[0]].groups and g not in self._apart}
         if not known:
-            return groups, 0
+            return _Done(groups)
         try:
             prospect = await assigning.look(tx, work.directories, known)
             done = await assigning.assign(tx, work, prospect, lambda: datetime.now(UTC), may_wait=False)
@@ -97,7 +98,7 @@ class OnInteractions:
             self._apart.update(known)
             raise TryAgain("without assignment") from error
         left = (groups - known) | done.busy | done.unfinished | work.groups_to_assign
-        return left | _seen_by_nobody(work, queued, freed & done.free), done.offered
+        return _Done(left, _seen_by_nobody(work, queued, freed & done.free), done.offered)
 
     async def _decide(self, tx: Connection, writes: Writes, fresh: Batch) -> tuple[Work, dict[UUID, SetAside]]:
         starting = {_place(r) for r in fresh if rules.starts(r.event)}
@@ -121,6 +122,15 @@ class OnInteractions:
         await early.keep(tx, too_early)
         contacts.add(writes, list(known.contacts.changed.values()), known.contacts.new_keys)
         return work, asides
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What the assigner must look at, where it should look to be sure, and how many offers were made."""
+
+    left: set[GroupKey]
+    unsure: set[GroupKey] = field(default_factory=set)
+    offered: int = 0
 
 
 def _seen_by_nobody(work: Work, queued: Iterable[Ticket], free: Iterable[tuple[str, str]]) -> set[GroupKey]:
