@@ -191,7 +191,7 @@ async def test_two_relays_share_the_shards_and_one_takes_over_when_the_other_van
 
 
 async def test_a_relay_hears_of_what_others_write_also_when_its_connection_was_lost(bench: Bench) -> None:
-    """Fails without `_listen`, its termination listener, or the look when it listens: by itself it looks once a minute."""
+    """Fails without `_listen`, its termination listener, or the look when it listens: else it looks once a minute."""
     relay = Relay(bench.db, bench.producer, "0", bench.world.prefix, look_s=60)
     running = asyncio.create_task(relay.run())
 

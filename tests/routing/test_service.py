@@ -17,7 +17,7 @@ from kefu_common.postgres.writes import Writes
 from kefu_common.settings import DatabaseSettings
 from kefu_routing.domain.identity import ContactBook, keys_of
 from kefu_routing.domain.model import Ticket
-from kefu_routing.store import contacts, queues
+from kefu_routing.store import beginnings, contacts, queues
 from tests.routing.service import WAITS_FOR_A_LOCK, Connect, Json, Routing, running, until
 
 
@@ -373,6 +373,30 @@ async def test_the_same_contact_by_two_keys_is_changed_by_one_transaction_at_a_t
         await other
         kept = (await contacts.load(db.pool, [made.id]))[made.id]
         assert (kept.name, kept.tier) == ("王芳", "gold")
+    finally:
+        await db.stop()
+
+
+async def test_a_contact_that_nobody_knows_yet_is_made_by_one_transaction_at_a_time(routing_dsn: str) -> None:
+    """Fails without `LOCK_IDENTITIES` in `beginnings.read`."""
+    db, stranger = Database(routing_dsn, 4, "test"), keys_of("acme", ContactClaim(email="new@example.com"))
+    await db.start()
+    try:
+
+        async def begin() -> None:
+            async with db.transaction() as tx:
+                await beginnings.read(tx, ["acme"], [], [], stranger)
+
+        async with db.transaction() as tx:
+            await beginnings.read(tx, ["acme"], [], [], stranger)
+            other = asyncio.create_task(begin())
+
+            async def waits() -> bool | None:
+                assert not other.done(), "it did not wait"
+                return await db.pool.fetchval(WAITS_FOR_A_LOCK) or None
+
+            await until("the other waits for the identity", waits)
+        await other
     finally:
         await db.stop()
 

@@ -85,9 +85,7 @@ def _consumer_module(module: Any) -> None:
             _in_batch.reset(token)
 
     module.BatchConsumer._work_off = work_off
-    from faststream.kafka.message import KafkaAckableMessage
-
-    _around(KafkaAckableMessage, "ack", "ack")
+    _around(module.BatchConsumer, "_commit", "ack")
 
 
 def _producer_module(module: Any) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
@@ -68,6 +68,9 @@ class BatchConsumer(Generic[D]):
         self._is_beginning_anew = False
         self._producer = producer
         self._watching: asyncio.Task[None] | None = None
+        self._applied: dict[TopicPartition, int] = {}
+        """From where to read on, of what was applied since the last commit."""
+        self._committing: asyncio.Task[None] | None = None
         self._patience = Patience(topic.name)
         self._applying = Applying(source, self._patience)
         self._setting_aside = SettingAside(service, topic, db, producer, prefix)
@@ -117,6 +120,7 @@ class BatchConsumer(Generic[D]):
         reading_tasks = list(self._subscriber.tasks)
         try:
             async with asyncio.timeout(_FINISH_S + _LEAVE_S):
+                await self._committed()
                 await self._broker.stop()
         except TimeoutError:
             log.warning("consumer_left_unheard", topic=self._source.topic.name)
@@ -159,14 +163,28 @@ class BatchConsumer(Generic[D]):
             if not (isinstance(error, asyncio.CancelledError) and self._may_cancel()):
                 self._break(error)
             raise
-        gathered_at = time.monotonic() + (self._source.gather_s if len(raw) < self._batch_size else 0.0)
-        try:
-            await message.ack()
-        except KafkaError as error:
-            # The group moved on; the batch comes again and the inbox knows it.
-            log.info("offsets_not_committed", error=type(error).__name__)
-        if (wait_s := gathered_at - time.monotonic()) > 0:
-            await is_set_within(self._patience.stopping, wait_s)
+        self._applied |= {TopicPartition(r.topic, r.partition): r.offset + 1 for r in raw}
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit(), name=f"commit {self._source.topic.name}")
+        if self._patience.stopping.is_set():
+            await self._committed()
+        elif self._source.gather_s and len(raw) < self._batch_size:
+            await is_set_within(self._patience.stopping, self._source.gather_s)
+
+    async def _commit(self) -> None:
+        """Commit the offsets of what was applied, beside the next batch: it need not wait for Kafka's answer."""
+        while self._applied and (consumer := self._subscriber.consumer) is not None:
+            offsets, self._applied = self._applied, {}
+            try:
+                await consumer.commit(offsets)
+            except KafkaError as error:
+                # The group moved on; the batch comes again and the inbox knows it.
+                log.info("offsets_not_committed", error=type(error).__name__)
+
+    async def _committed(self) -> None:
+        """Return when what was applied is committed, or Kafka did not answer in time."""
+        if self._committing is not None:
+            await asyncio.wait([self._committing], timeout=_ANSWER_S)
 
     async def _more(self, most: int) -> reading.Raw:
         """What came in while the last batch was worked off.

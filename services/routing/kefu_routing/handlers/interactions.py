@@ -102,11 +102,15 @@ class OnInteractions:
 
     async def _decide(self, tx: Connection, writes: Writes, fresh: Batch) -> tuple[Work, dict[UUID, SetAside]]:
         starting = {_place(r) for r in fresh if rules.starts(r.event)}
-        beginning = await beginnings.read(tx, {r.event.account for r in fresh}, {_place(r) for r in fresh}, starting)
+        accounts, places = {r.event.account for r in fresh}, {_place(r) for r in fresh}
+        identities = _identities(fresh)
+        beginning = await beginnings.read(tx, accounts, places, starting, identities)
         work = Work(await self.directories.of_versions(tx, beginning.versions), new_id)
         events = await _with_early_ones(tx, [r for r in fresh if r.event.account in work.directories], beginning)
         strangers = [r for r in fresh if r.event.account not in work.directories]
         asides = {r.event.id: SetAside(r.record, "unknown_account") for r in strangers}
+        if beginning.has_early:
+            await contacts.lock_identities(tx, _identities(events) - identities)
         known = await _load(tx, work, events, beginning)
         now = datetime.now(UTC)
         too_early: list[Received[InteractionData]] = []
@@ -229,12 +233,12 @@ async def _load_missing_contacts(tx: Connection, known: rules.Known, events: Bat
     known.contacts.contacts.update(await contacts.load(tx, missing - known.contacts.contacts.keys()))
 
 
-def _identities(events: Batch) -> list[Key]:
-    keys: list[Key] = []
+def _identities(events: Batch) -> set[Key]:
+    keys: set[Key] = set()
     for r in events:
         claim = claim_of(r.event.data) if rules.concerns_a_contact(r.event) else None
         if claim is not None:
-            keys += keys_of(r.event.account, claim)
+            keys.update(keys_of(r.event.account, claim))
     return keys
 
 

@@ -1,6 +1,6 @@
 """Contacts and by what they are recognised."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 from uuid import UUID
@@ -10,18 +10,29 @@ from kefu_common.postgres.writes import Writes
 from kefu_routing.domain.identity import ContactBook, Key
 from kefu_routing.domain.model import Contact
 
+LOCK_IDENTITIES = (
+    "select pg_advisory_xact_lock(h) from (select distinct hashtextextended(k, 0) as h from unnest({}::text[]) k"
+    " order by h) sorted"
+)
+"""An identity that nobody has yet has no row to lock, and two batches must not both make its contact."""
+
+
+def names_of(keys: Iterable[Key]) -> list[str]:
+    """What `LOCK_IDENTITIES` locks."""
+    return sorted({"\x1f".join(key) for key in keys})
+
+
+async def lock_identities(tx: Connection, keys: Collection[Key]) -> None:
+    """Lock identities, known or not yet, until the transaction ends. They come before all other locks."""
+    if keys:
+        await tx.execute(LOCK_IDENTITIES.format("$1"), names_of(keys))
+
 
 async def open_book(tx: Connection, keys: Iterable[Key], new_id: Callable[[], UUID]) -> ContactBook:
-    """Lock the identities (known or not yet) until the transaction ends, and load their contacts."""
+    """Load the contacts of these identities, which the caller has locked."""
     wanted = sorted(set(keys))
     if not wanted:
         return ContactBook({}, {}, new_id)
-    # An identity that nobody has yet has no row to lock, and two batches must not both make its contact.
-    await tx.execute(
-        "select pg_advisory_xact_lock(h) from"
-        " (select distinct hashtextextended(k, 0) as h from unnest($1::text[]) k order by h) sorted",
-        ["\x1f".join(key) for key in wanted],
-    )
     # Nobody else changes the contacts until the commit: two may come to the same one by different keys.
     rows = await tx.fetch(
         f"select i.kind, i.value, {_COLUMNS} from unnest($1::text[], $2::text[], $3::text[]) k (account, kind, value)"

@@ -1,9 +1,9 @@
 """What waits: per group, in the order of the queue."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -64,8 +64,10 @@ async def shared(tx: Reader, groups: Collection[GroupKey]) -> list[Shared]:
 
 
 _HEADS = f"""
-select {{}} from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::integer[], $6::timestamptz[],
-    $7::uuid[]) h (account, "group", channel, live, most, after_at, after_id)
+select h.account, h."group", head.id
+from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::integer[], $6::timestamptz[], $7::uuid[]) h (
+    account, "group", channel, live, most, after_at, after_id
+)
 cross join lateral (
     select id from tickets t where t.account = h.account and t."group" = h."group" and t.channel = h.channel
         and t.live = h.live and t.status = 'queued' and t.ready_at <= $8
@@ -75,11 +77,18 @@ cross join lateral (
 """
 
 # An array of ids, and not a join: it is looked up by the primary key, whatever the planner believes of the table.
-_LOCK_HEADS = (
-    f"select {COLUMNS} from tickets where id = any(array({_HEADS.format('head.id')}) || $9::uuid[])"
-    " order by id for update"
+_LOCK_HEADS = f"""
+with heads as materialized ({_HEADS}), locked as materialized (
+    select {COLUMNS} from tickets where id = any(array(select id from heads) || $9::uuid[]) order by id for update{{}}
 )
-_SEE_HEADS = _HEADS.format('h.account, h."group", head.id')
+"""
+_LOCK = f"{_LOCK_HEADS.format('')} select * from locked"
+# With what there is, so that one sees what others have locked.
+_LOCK_OR_SKIP = f"""{_LOCK_HEADS.format(" skip locked")}
+select *, null as head_account, null as head_group, null::uuid as head from locked
+union all select {", ".join(f"t.{column}" for column in COLUMNS.split(", "))}, h.account, h."group", h.id
+from heads h left join tickets t on false
+"""
 
 
 async def lock_waiting(
@@ -106,12 +115,14 @@ async def lock_waiting(
         [h.after[1] if h.after else _FIRST[1] for h in heads],
         now,
     ]
-    rows = await tx.fetch(_LOCK_HEADS if may_wait else f"{_LOCK_HEADS} skip locked", *arguments, list(also))
-    waiting = [t for t in _still_queued(rows, groups) if t.ready_at <= now]
-    if may_wait or len(rows) == sum(h.most for h in heads) + len(also):
-        return waiting, set()
-    seen = {row["id"]: (row["account"], row["group"]) for row in await tx.fetch(_SEE_HEADS, *arguments)}
-    out_of_reach = {*seen, *also} - {row["id"] for row in rows}
+    if may_wait:
+        rows = await tx.fetch(_LOCK, *arguments, list(also))
+        return [t for t in _still_queued(rows, groups) if t.ready_at <= now], set()
+    rows = await tx.fetch(_LOCK_OR_SKIP, *arguments, list(also))
+    locked = [row[:-3] for row in rows if row["head"] is None]
+    seen = {row["head"]: (row["head_account"], row["head_group"]) for row in rows if row["head"] is not None}
+    waiting = [t for t in _still_queued(locked, groups) if t.ready_at <= now]
+    out_of_reach = {*seen, *also} - {row["id"] for row in rows if row["head"] is None}
     return waiting, set(groups) if out_of_reach - seen.keys() else {seen[id] for id in out_of_reach}
 
 
@@ -131,7 +142,7 @@ async def lock_homeless(tx: Connection, gone: Collection[GroupKey], limit: int) 
     return _still_queued(rows, gone)
 
 
-def _still_queued(rows: Sequence[asyncpg.Record], groups: Collection[GroupKey]) -> list[Ticket]:
+def _still_queued(rows: Iterable[Iterable[Any]], groups: Collection[GroupKey]) -> list[Ticket]:
     """While we waited for a lock, a ticket may have been taken, or have moved to another group."""
     found = [ticket_of(row) for row in rows]
     return [t for t in found if t.status is TicketStatus.QUEUED and (t.account, t.group) in groups]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -33,7 +34,7 @@ _KINDS = {word.value: word for word in TicketKind}
 _STATUSES = {word.value: word for word in TicketStatus}
 
 
-def ticket_of(row: asyncpg.Record) -> Ticket:
+def ticket_of(row: Iterable[Any]) -> Ticket:
     """A row of all `COLUMNS`, in their order, as a ticket."""
     found = Ticket(*row)
     found.channel = _CHANNELS[found.channel]
