@@ -5,7 +5,7 @@ Each test says which line of the product it guards: without it the test fails.
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +21,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from kefu_common.events.directory import Agent, Capacity, Category, Overflow, Plan, Preference, Strategy
+from kefu_common.events.directory import (
+    Agent,
+    Calendar,
+    Capacity,
+    Category,
+    NamedDay,
+    Overflow,
+    Plan,
+    Preference,
+    Strategy,
+    Window,
+)
 from kefu_common.events.words import Channel, PresenceState, TicketStatus
 from kefu_routing.domain import offers, presence, turns
 from kefu_routing.domain import ticket as rules
@@ -53,6 +64,22 @@ MEMBERS = {"sales": ["a01", "a02", "a03"], "support": ["a03", "a04"]}
 NEEDED = 3
 """What one must know of English for the category `english`."""
 STEPS = [Overflow(after_s=40, relax_skills=True), Overflow(after_s=80, raise_priority=3, widen_to=["support"])]
+EVERY_DAY = [1, 2, 3, 4, 5, 6, 7]
+HOURS = {
+    "always": Calendar(id="hours", name="全天", weekly=[Window(days=EVERY_DAY, start=time(0), end=time(0))]),
+    "even minutes": Calendar(
+        id="hours",
+        name="双数分钟",
+        weekly=[Window(days=EVERY_DAY, start=time(12, m), end=time(12, m + 1)) for m in range(0, 58, 2)],
+    ),
+    "not today": Calendar(
+        id="hours",
+        name="今天休息",
+        weekly=[Window(days=EVERY_DAY, start=time(0), end=time(0))],
+        closed=[NamedDay(date=date(2026, 11, 23), name="盘点")],
+    ),
+}
+"""What a supervisor sets while tickets wait. By the clock on the wall a site closes and opens in the middle, too."""
 EVERY_STRATEGY: list[Strategy] = ["round_robin", "least_loaded", "longest_idle", "skill_first"]
 
 
@@ -84,11 +111,11 @@ class Engine(RuleBasedStateMachine):
     def open(self, strategy: Strategy, prefers: bool) -> None:
         sales = a_group("sales", *MEMBERS["sales"], categories=["english"])
         support = a_group("support", *MEMBERS["support"], sources=["web"], tiers=["gold", "silver"])
-        directory = a_directory(sales, support)
+        directory = a_directory(sales, support, calendar=HOURS["always"])
         directory.agents.update(AGENTS)
         directory.plans["shop"] = a_plan(strategy, prefers)
         directory.categories["english"] = Category(id="english", name="英语", skills={"英语": NEEDED})
-        self.directory, self.strategy = directory, strategy
+        self.directory, self.strategy, self.hours = directory, strategy, "always"
         self.work, self.known = some_work(directory), nothing_known()
         self.seats = {a: Seat("acme", a, freed_at=NOON - timedelta(seconds=n)) for n, a in enumerate(AGENTS)}
 
@@ -108,6 +135,19 @@ class Engine(RuleBasedStateMachine):
         event = an_event(type, f"i{self.count}", at=self.now, source=source, category=category, contact=claim, **text)
         self.known.last_agents = {t.contact: t.handler or t.owner for t in self.tickets.values() if t.owner}
         decide(self.work, self.known, event, 0, self.now)
+        if type in ("call.started", "chat.started"):
+            (came,) = (t for t in self.tickets.values() if t.interaction == f"i{self.count}")
+            assert self.is_open() or came.status is TicketStatus.REFUSED, "who comes after hours is on the line"
+            assert came.reason != "closed" or not self.is_open(), "who comes in time is refused"
+        self.run()
+
+    @rule(hours=st.sampled_from(sorted(HOURS)))
+    def set_hours(self, hours: str) -> None:
+        self.hours = hours
+        self.directory.calendars["hours"] = HOURS[hours]
+        for ticket in self.tickets.values():
+            # As `queues.look_again` does.
+            ticket.ready_at = min(ticket.ready_at, self.now)
         self.run()
 
     @rule(group=st.sampled_from(sorted(MEMBERS)), source=st.sampled_from(["*", "web", "app"]))
@@ -200,7 +240,9 @@ class Engine(RuleBasedStateMachine):
         while self.work.groups_to_assign:
             # What moves to another group wakes that one.
             self.work.groups_to_assign.clear()
-            this.decide([t for t in self.tickets.values() if t.status is TicketStatus.QUEUED])
+            # As `queues.lock_waiting` does.
+            queued = [t for t in self.tickets.values() if t.status is TicketStatus.QUEUED]
+            this.decide([t for t in queued if t.ready_at <= self.now])
         self.check(this, before)
         for agent, candidate in candidates.items():
             seat = self.seats[agent]
@@ -236,6 +278,7 @@ class Engine(RuleBasedStateMachine):
         passed = ticket.passed.get(agent)
         return (
             bool(serving)
+            and (self.is_open() or ticket.channel in (Channel.CALL, Channel.CHAT))
             and self.is_here(agent)
             and self.knows_enough(agent, ticket)
             and (not ticket.takes_capacity or room(AGENTS[agent].capacity, held, ticket.channel))
@@ -248,6 +291,10 @@ class Engine(RuleBasedStateMachine):
 
     def knows_enough(self, agent: str, ticket: Ticket) -> bool:
         return ticket.category != "english" or ticket.step >= 1 or AGENTS[agent].skills.get("英语", 0) >= NEEDED
+
+    def is_open(self) -> bool:
+        minute = self.now.minute  # which is the same in Shanghai
+        return self.hours == "always" or (self.hours == "even minutes" and minute % 2 == 0)
 
     def waits_for_the_last_agent(self, ticket: Ticket) -> bool:
         last = ticket.preferred
@@ -346,7 +393,8 @@ def _drive(examples: int, steps: int) -> None:
 
 def test_every_decision_keeps_the_rules_whatever_happens() -> None:
     """Guards `strategies.Candidate.room_for`, and in `assignment`: `_sift` (each of its branches), `_choose`'s `min`,
-    `_is_only_busy`, `_Side.here`; `dispatch.Round._in_place`; `offers.accept`'s check of the agent."""
+    `_is_only_busy`, `_Side.here`; `dispatch.Round._in_place`, and `_open_now` there with each of its conditions;
+    `admission.admit`'s refusal of whoever comes after hours; `offers.accept`'s check of the agent."""
     _drive(60, 40)
 
 
