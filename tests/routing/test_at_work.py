@@ -1,6 +1,7 @@
 """Agents at work on a real service: missing offers, what comes next, after-call work, and clients that vanish."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kefu_common.kafka import topics
@@ -89,6 +90,31 @@ async def test_a_call_is_followed_by_after_call_work_which_ends_by_itself(routin
     assert [(t["state"], t.get("cause")) for t in told[1:]] == [("after_call", "after_call"), ("available", "time")]
     wrong = await routing.call("PUT", "/v1/agents/a01/presence", {"state": "break", "for_s": 5}, "a01", 422)
     assert "for_s" in wrong["errors"][0]["message"]
+
+
+async def test_after_call_work_of_so_many_seconds_ends_by_itself_and_what_waits_is_offered_then(
+    routing: Routing, connect: Connect
+) -> None:
+    """Guards `timers.end_states` and `presence.time_is_up`, and keeping `until` in `presence.set_state`."""
+    await routing.set_up(agents=1)
+    await routing.sign_in("a01")
+    await routing.call("PUT", "/v1/agents/a01/presence", {"state": "break"}, agent="a01")
+    await routing.tell("chat.started", "c1")
+    await routing.ticket("c1", "queued")
+    asked_at = datetime.now(UTC)
+    wanted = {"state": "after_call", "for_s": 1}
+    shown = await routing.call("PUT", "/v1/agents/a01/presence", wanted, agent="a01")
+    ends_at = datetime.fromisoformat(shown["until"])
+    assert ends_at >= asked_at + timedelta(seconds=1)
+    offer = (await routing.ticket("c1", "offered"))["offer"]
+    database = await connect("routing")
+    offered_at = await database.fetchval("select created_at from offers where id = $1::uuid", offer)
+    # The timer looks twice a second, and its commit wakes the assigner.
+    assert ends_at <= offered_at < ends_at + timedelta(seconds=1)
+    ended = await presence(routing, "a01", "available")
+    assert ended["until"] is None
+    told = [json.loads(r.value)["data"] for r in await routing.read(topics.AGENTS, 4)]
+    assert [(t["state"], t.get("cause")) for t in told[2:]] == [("after_call", "agent"), ("available", "time")]
 
 
 async def test_what_an_agent_had_in_hand_when_their_client_vanished_is_flagged_and_reassigned(
