@@ -40,13 +40,17 @@ QUEUES = st.lists(st.builds(a_waiting, CHANNELS, st.integers(0, 600), st.integer
 def test_nobody_is_over_capacity_or_offered_anything_while_not_available(
     queue: list[Waiting], agents: list[Candidate]
 ) -> None:
+    """Guards `strategies.Candidate.room_for` and `is_here`; in `assignment.assign` the counting of what was given, and
+    `rooms.forget(winner)`."""
     before = {a.agent: a.offers_today for a in agents}
+    channels = {w.ticket: w.channel for w in queue}
     decisions = assign(queue, {SALES: agents}, later(700))
     for agent in agents:
-        held = agent.held
-        assert held.get(Channel.CALL, 0) <= agent.capacity.call
-        assert held.get(Channel.CHAT, 0) <= agent.capacity.chat
-        assert held.get(Channel.EMAIL, 0) + held.get(Channel.MESSAGE, 0) <= agent.capacity.email
+        held = Counter(channels[d.ticket] for d in decisions if d.agent == agent.agent)
+        assert held == Counter(agent.held)
+        assert held[Channel.CALL] <= agent.capacity.call
+        assert held[Channel.CHAT] <= agent.capacity.chat
+        assert held[Channel.EMAIL] + held[Channel.MESSAGE] <= agent.capacity.email
         assert agent.offers_today - before[agent.agent] == sum(d.agent == agent.agent for d in decisions)
     available = {a.agent for a in agents if a.state is PresenceState.AVAILABLE}
     assert {d.agent for d in decisions} <= available
@@ -56,6 +60,7 @@ def test_nobody_is_over_capacity_or_offered_anything_while_not_available(
 @given(QUEUES, CANDIDATES)
 @settings(max_examples=200, deadline=None)
 def test_no_ticket_waits_while_an_agent_who_may_take_it_is_free(queue: list[Waiting], agents: list[Candidate]) -> None:
+    """Guards `if not fit` in `assignment.assign`, which goes on with the next, and that only its `kind` is hopeless."""
     decided = {d.ticket for d in assign(queue, {SALES: agents}, later(700))}
     for waits in queue:
         if waits.ticket not in decided:
@@ -64,6 +69,7 @@ def test_no_ticket_waits_while_an_agent_who_may_take_it_is_free(queue: list[Wait
 
 @given(st.integers(1, 6), st.integers(0, 40))
 def test_round_robin_evens_out_the_offers_of_the_day(agents: int, tickets: int) -> None:
+    """Guards `winner.offers_today += 1` in `assignment.assign`, and `strategies.round_robin`'s first rank."""
     team = [a_candidate(f"a{n:02}", capacity=Capacity(chat=100)) for n in range(agents)]
     counted = Counter(d.agent for d in assign([a_waiting() for _ in range(tickets)], {SALES: team}, NOON))
     counts = [counted[a.agent] for a in team]
@@ -71,6 +77,7 @@ def test_round_robin_evens_out_the_offers_of_the_day(agents: int, tickets: int) 
 
 
 def test_the_queue_is_by_channel_then_urgency_then_age() -> None:
+    """Guards `assignment.in_order` and its `HEAD_START`."""
     old_mail = a_waiting(Channel.EMAIL, since=0)
     call, chat = a_waiting(Channel.CALL, since=20), a_waiting(Channel.CHAT, since=10)
     urgent = a_waiting(Channel.EMAIL, since=30, priority=5)
@@ -79,6 +86,7 @@ def test_the_queue_is_by_channel_then_urgency_then_age() -> None:
 
 
 def test_who_declined_a_ticket_is_passed_over_for_a_while_and_the_decision_says_so() -> None:
+    """Guards `assignment._passed_lately` and its `PASS_S`, and `_absence`."""
     ticket = a_waiting(a01=NOON)
     team = [a_candidate("a01"), a_candidate("a02", offers_today=9), a_candidate("a03", state=None)]
     (decision,) = assign([ticket], {SALES: team}, later(1))
@@ -90,12 +98,14 @@ def test_who_declined_a_ticket_is_passed_over_for_a_while_and_the_decision_says_
 
 
 def test_a_ticket_that_nobody_may_take_does_not_hold_up_the_ones_behind_it() -> None:
+    """Guards `if not fit` in `assignment.assign`, which goes on with the next."""
     no_calls = [a_candidate("a01", capacity=Capacity(call=0))]
     call, chat = a_waiting(Channel.CALL), a_waiting(Channel.CHAT)
     assert [d.ticket for d in assign([call, chat], {SALES: no_calls}, NOON)] == [chat.ticket]
 
 
 def test_what_remains_of_a_call_goes_to_an_agent_whose_hands_are_full() -> None:
+    """Guards `ticket.takes_capacity` in `assignment._sift` and in `assignment.assign`."""
     busy = a_candidate("a01", held={Channel.CALL: 1})
     remains = replace(a_waiting(Channel.CALL), takes_capacity=False)
     waits = a_waiting(Channel.CALL)
@@ -104,6 +114,7 @@ def test_what_remains_of_a_call_goes_to_an_agent_whose_hands_are_full() -> None:
 
 
 def test_an_agent_of_two_groups_gets_the_most_urgent_of_both_and_never_too_much() -> None:
+    """Guards `rooms.forget(winner)` in `assignment.assign`, and its one queue of all groups."""
     both = a_candidate("a01", capacity=Capacity(call=1, chat=1, email=0))
     chat = a_waiting(Channel.CHAT, since=0)
     call = replace(a_waiting(Channel.CALL, since=9), group=AFTER_SALE)

@@ -196,6 +196,7 @@ async def test_an_agent_whose_client_vanished_is_away_and_the_offer_goes_to_a_co
 
 
 async def test_the_seat_over_the_licence_is_refused_with_who_holds_them(routing: Routing) -> None:
+    """Guards `len(holders) >= licensed` in `api.agents.sign_in`."""
     # H-01
     await routing.set_up(agents=3, seats=2)
     await routing.sign_in("a01")
@@ -210,6 +211,7 @@ async def test_the_seat_over_the_licence_is_refused_with_who_holds_them(routing:
 
 
 async def test_two_processes_never_give_one_ticket_to_two_agents_or_one_agent_too_much(routing: Routing) -> None:
+    """Guards `strategies.Candidate.room_for`, and `_need_room` in `api.commands` for a ticket that is claimed."""
     await routing.set_up(agents=4)
     for n in range(1, 5):
         await routing.sign_in(f"a{n:02}")

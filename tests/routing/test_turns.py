@@ -49,6 +49,7 @@ def waiting(**plan: Any) -> tuple[Work, Ticket]:
 
 
 def test_a_ticket_begins_with_its_tiers_priority_and_its_categorys_kind() -> None:
+    """Guards `admission.priority_of` and `admission.kind_of`, and the priority in `turns.turn_of`."""
     _, ticket = waiting(priorities=Priorities(tiers={"silver": 4}, age_s=60))
     assert (ticket.priority, ticket.kind) == (4, TicketKind.TRANSACTION)
     assert ticket.turn_at == NOON - timedelta(seconds=240)
@@ -56,6 +57,7 @@ def test_a_ticket_begins_with_its_tiers_priority_and_its_categorys_kind() -> Non
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 100_000), st.integers(1, 3600))
 def test_within_a_priority_the_oldest_is_first_and_nobody_starves(one: int, other: int, ahead: int, age_s: int) -> None:
+    """Guards what a point of priority is worth in `turns.turn_of`: `age_s` of waiting, and no more."""
     plan = Plan(id="shop", site="shop", groups=["sales"], priorities=Priorities(age_s=age_s))
     _, old = waiting()
     _, new = waiting()
@@ -69,6 +71,7 @@ def test_within_a_priority_the_oldest_is_first_and_nobody_starves(one: int, othe
 
 
 def test_a_promise_that_is_due_counts_like_waiting() -> None:
+    """Guards `due_at` in `turns.turn_of`."""
     plan = Plan(id="shop", site="shop", groups=["sales"], priorities=Priorities(due_lead_s=600))
     _, ticket = waiting()
     ticket.due_at = later(60)
@@ -78,6 +81,7 @@ def test_a_promise_that_is_due_counts_like_waiting() -> None:
 
 
 def test_each_step_comes_when_the_ticket_has_waited_so_long() -> None:
+    """Guards in `turns`: `take_step`'s `step_at > now`, its `may_serve` and its `_MOST_URGENT`, and `is_relaxed`."""
     work, ticket = waiting(overflow=OVERFLOW)
     directory = work.directories["acme"]
     assert ticket.step_at == later(60)
@@ -97,6 +101,7 @@ def test_each_step_comes_when_the_ticket_has_waited_so_long() -> None:
 
 
 def test_no_step_comes_to_a_ticket_that_somebody_has() -> None:
+    """Guards the `status` in `turns.take_step`."""
     work, ticket = waiting(overflow=OVERFLOW)
     ticket.status = TicketStatus.OFFERED
     turns.take_step(work, ticket, later(999))
@@ -104,6 +109,7 @@ def test_no_step_comes_to_a_ticket_that_somebody_has() -> None:
 
 
 def test_a_lapse_changes_no_wait_and_a_transfer_begins_a_new_one() -> None:
+    """Guards the condition on the cause in `holding.enqueue`, and `step = 0` in `turns.begin_to_wait`."""
     work, ticket = waiting(overflow=OVERFLOW)
     turns.take_step(work, ticket, later(60))
     enqueue(work, ticket, "lapsed", later(70))
@@ -113,6 +119,7 @@ def test_a_lapse_changes_no_wait_and_a_transfer_begins_a_new_one() -> None:
 
 
 def test_who_returns_waits_for_the_last_agent_from_when_it_may_be_offered() -> None:  # H-07
+    """Guards `_prefer` in `domain.interactions`, and `preferred_until` in `turns.begin_to_wait`."""
     groups = a_group("sales", "a01")
     work, known = some_work(a_directory(groups, prefer_last_agent=Preference(wait_s=20))), nothing_known()
     contact = {"external_id": "crm-1"}
