@@ -21,6 +21,25 @@ def test_erlang_c_is_as_in_published_tables(agents: int, erlangs: float, share: 
     assert Erlang(agents, erlangs / agents, 180).waiting_share == pytest.approx(share, rel=0.007)
 
 
+@pytest.mark.parametrize(
+    ("agents", "erlangs", "share"),
+    [
+        (1, 1 / 3, 0.3333333333333333),
+        (3, 2, 0.4444444444444444),
+        (14, 10, 0.1741319335950498),
+        (15, 12.5, 0.4013021040840941),
+        (30, 25, 0.2498931668869066),
+        (100, 90, 0.21694048090636636),
+    ],
+)
+def test_erlang_c_is_as_another_programme_computes_it(agents: int, erlangs: float, share: float) -> None:
+    """As `ErlangC.waiting_probability` of pyworkforce 0.5.1 answered on 2026-11-25.
+
+    The package itself is no dependency: for these ten lines it brings OR-Tools, pandas and NumPy, 270 MB of them.
+    """
+    assert Erlang(agents, erlangs / agents, 180).waiting_share == pytest.approx(share, rel=1e-12)
+
+
 def test_the_mean_wait_is_as_in_the_textbook_example_of_a_call_centre() -> None:
     """100 calls in half an hour of 3 minutes each, 14 agents: 17.4 % wait, and the mean wait is 7.8 s."""
     example = Erlang(14, 10 / 14, 180)
