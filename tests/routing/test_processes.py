@@ -1,25 +1,18 @@
 """The promises of assignment, with several routing processes at once on one database, one of which is killed."""
 
 import asyncio
-import os
 import random
-import signal
-import sys
 import time
-from asyncio.subprocess import Process
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
 import pytest
 
-from kefu_common.kafka.producer import EventProducer
 from tests.conftest import World
 from tests.intake.running import free_port
+from tests.routing.processes import Floor, a_process, reaching
 from tests.routing.service import Connect, Json, Routing, until
 
 AGENTS = {f"a{n:02}": {"call": 1, "chat": 2, "email": 1} for n in range(1, 7)}
@@ -60,57 +53,10 @@ select ticket from history group by ticket having max(sequence) <> count(*) or m
 """
 
 
-@asynccontextmanager
-async def a_process(world: World, slot: int, port: int, log: Path) -> AsyncIterator[Process]:
-    """One routing process, ready; told to stop at the end unless it was killed."""
-    with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            Path(sys.executable).with_name("kefu"),
-            *("routing", "serve", "--port", str(port)),
-            env={**os.environ, **world.env("routing"), "KEFU_SLOT": str(slot)},
-            stderr=output,
-        )
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+class Shop(Floor):
+    """Agents at work and contacts who come, go and lose patience."""
 
-            async def ready() -> bool | None:
-                try:
-                    return (await client.get("/readyz")).status_code == 200 or None
-                except httpx.TransportError:
-                    return None
-
-            await until("the process is ready", ready, 60)
-        yield process
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(30):
-            await process.wait()
-
-
-class Shop:
-    """Agents at work and contacts who come, on whichever process answers."""
-
-    def __init__(self, services: list[Routing], dice: random.Random) -> None:
-        self.services, self.dice = services, dice
-        self.is_open = True
-        self.posted = 0
-        self.live: dict[str, str] = {}
-        """Interactions of calls and chats that go on, by ticket."""
-
-    @property
-    def any(self) -> Routing:
-        return self.dice.choice(self.services)
-
-    async def ask(self, method: str, path: str, body: Any, agent: str) -> Json | None:
-        """Of a process that may be killed at this moment: None without an answer, and when it is refused."""
-        try:
-            answer = await self.any.raw(method, path, body, agent=agent)
-        except httpx.TransportError:
-            return None
-        assert answer.status_code in (200, 409, 503), f"{method} {path}: {answer.status_code} {answer.text}"
-        found: Json = answer.json()
-        return found if answer.status_code == 200 else None
+    posted = 0
 
     async def come(self, most: int) -> None:
         """Contacts of every channel, source, tier and category, some of whom nobody serves."""
@@ -143,21 +89,6 @@ class Shop:
             await asyncio.sleep(0.02)
         for ticket in in_hand:
             await self.finish(agent, ticket)
-
-    async def answer_offers(self, agent: str) -> list[Json]:
-        offers = await self.ask("GET", f"/v1/agents/{agent}/offers", None, agent)
-        taken: list[Json] = []
-        for offer in (offers or {"items": []})["items"]:
-            luck = self.dice.random()
-            if luck < 0.1:
-                await self.ask("POST", f"/v1/offers/{offer['id']}/decline", {}, agent)
-            elif luck < 0.2:
-                other = self.dice.choice(sorted(AGENTS))
-                assert other == agent or await self.ask("POST", f"/v1/offers/{offer['id']}/accept", {}, other) is None
-            elif luck < 0.9:
-                ticket = await self.ask("POST", f"/v1/offers/{offer['id']}/accept", {}, agent)
-                taken += [ticket] if ticket is not None else []
-        return taken
 
     async def finish(self, agent: str, ticket: Json) -> None:
         if ticket["channel"] in ("call", "chat") and self.dice.random() < 0.7:
@@ -208,15 +139,11 @@ async def _watch(database: "asyncpg.Connection[asyncpg.Record]", shop: Shop) -> 
 
 async def _drive(world: World, connect: Connect, folder: Path, seconds: float, seed: int) -> None:
     ports = [free_port(), free_port()]
-    producer = EventProducer(world.kafka, "test")
-    await producer.start()
-    clients = [httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) for port in ports]
-    services = [Routing(world, client, producer, None) for client in clients]
     database = await connect("routing")
-    shop = Shop(services, random.Random(seed))
-    async with a_process(world, 0, ports[0], folder / "0.log"):
+    async with reaching(world, ports) as services, a_process(world, 0, ports[0], folder / "0.log"):
         await _set_up(services[0])
         services[1].admin = services[0].admin
+        shop = Shop(services, AGENTS, random.Random(seed))
         async with a_process(world, 1, ports[1], folder / "1.log") as second:
             tasks = [asyncio.create_task(shop.work(agent)) for agent in AGENTS]
             tasks += [asyncio.create_task(shop.come(round(seconds * 25))), asyncio.create_task(shop.hang_up())]
@@ -234,9 +161,6 @@ async def _drive(world: World, connect: Connect, folder: Path, seconds: float, s
         assert await database.fetch(query) == [], query
     offers = Counter(r["status"] for r in await database.fetch("select status from offers"))
     assert offers["accepted"] >= seconds, f"hardly anything happened: {offers}"
-    for client in clients:
-        await client.aclose()
-    await producer.stop()
 
 
 async def _unless_failed(tasks: "list[asyncio.Task[Any]]", seconds: float) -> None:
@@ -295,26 +219,22 @@ async def test_two_processes_spread_tickets_evenly(
     # H-08, H-09
     """Guards `seats.add_counts`, and counting what is held under the agents' locks."""
     ports = [free_port(), free_port()]
-    producer = EventProducer(world.kafka, "test")
-    await producer.start()
     database = await connect("routing")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports[0]}", timeout=20) as client:
-        routing = Routing(world, client, producer, None)
-        async with (
-            a_process(world, 0, ports[0], tmp_path / "0.log"),
-            a_process(world, 1, ports[1], tmp_path / "1.log"),
-        ):
-            await routing.set_up(agents=4, strategy=strategy)
-            for agent in ("a01", "a02", "a03", "a04"):
-                body = {"id": agent, "name": agent, "capacity": {"chat": 100}}
-                await routing.call("PUT", f"/v1/agents/{agent}", body)
-                await routing.sign_in(agent)
-            await asyncio.gather(*(routing.tell("chat.started", f"c{n}") for n in range(58)))
+    async with (
+        reaching(world, ports) as (routing, _),
+        a_process(world, 0, ports[0], tmp_path / "0.log"),
+        a_process(world, 1, ports[1], tmp_path / "1.log"),
+    ):
+        await routing.set_up(agents=4, strategy=strategy)
+        for agent in ("a01", "a02", "a03", "a04"):
+            body = {"id": agent, "name": agent, "capacity": {"chat": 100}}
+            await routing.call("PUT", f"/v1/agents/{agent}", body)
+            await routing.sign_in(agent)
+        await asyncio.gather(*(routing.tell("chat.started", f"c{n}") for n in range(58)))
 
-            async def all_offered() -> bool | None:
-                return await database.fetchval("select count(*) = 58 from offers") or None
+        async def all_offered() -> bool | None:
+            return await database.fetchval("select count(*) = 58 from offers") or None
 
-            await until("all are offered", all_offered)
+        await until("all are offered", all_offered)
     counts = [r["n"] for r in await database.fetch("select count(*) as n from offers group by agent")]
     assert sorted(counts) == [14, 14, 15, 15]
-    await producer.stop()
