@@ -92,12 +92,14 @@ class Routing:
     async def sign_in(self, agent: str, lease_s: int = 0) -> None:
         await self.call("POST", f"/v1/agents/{agent}/sign-in", {"lease_s": lease_s}, agent=agent)
 
-    async def tell(self, type: str, interaction: str, id: str | None = None, **data: Any) -> Event[Any]:
+    async def tell(
+        self, type: str, interaction: str, id: str | None = None, site: str = "shop", **data: Any
+    ) -> Event[Any]:
         """An adapter's event, as intake would have written it."""
         at = data.pop("at", None) or datetime.now(UTC)
         model = INTERACTION_MODELS[f"kefu.{type}"](**data)
-        event_id = derived_event_id("acme", "shop", type, id or f"{type}-{interaction}-{at.timestamp()}")
-        event = Event(event_id, f"kefu.{type}", "/sites/shop", interaction, at, "acme", model, adapter="pbx")
+        event_id = derived_event_id("acme", site, type, id or f"{type}-{interaction}-{at.timestamp()}")
+        event = Event(event_id, f"kefu.{type}", f"/sites/{site}", interaction, at, "acme", model, adapter="pbx")
         await self.tell_raw(f"acme/{interaction}", event.to_bytes())
         return event
 
