@@ -1,20 +1,14 @@
 """What a batch of events frees is given work in the same commit, and nobody is waited for there."""
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from kefu_common.events.words import Channel, TicketStatus
 from kefu_common.postgres.database import Connection
-from kefu_routing.domain.model import Ticket
 from kefu_routing.domain.work import Work
 from kefu_routing.handlers import assigning
-from kefu_routing.handlers.assigner import Assigner
 from kefu_routing.handlers.assigning import Assigned, Prospect
-from kefu_routing.handlers.interactions import _seen_by_nobody
-from tests.routing.builders import NOON, an_id, some_work
 from tests.routing.service import WAITS_FOR_A_LOCK, Connect, Routing, until
 
 
@@ -53,8 +47,8 @@ async def test_the_oldest_is_not_overtaken_while_somebody_else_changes_it_and_ho
         return True if holder is None else None
 
     async with other.transaction():
-        # Without `skip locked` in `queues.lock_waiting` the batch waits for this; without `leave_out(missed)` in
-        # `assigning._look` the agent gets p3.
+        # Without `skip locked` in `queues.try_lock_waiting` the batch waits for this; without `leave_out(missed)` in
+        # `assigning._look_at_once` the agent gets p3.
         await other.execute("select from tickets where interaction = 'p2' for update")
         await routing.tell("call.ended", "p1")
         await until("the call has ended", is_free, within_s=3)
@@ -105,44 +99,12 @@ async def test_nobody_is_given_anything_while_the_one_whose_turn_it_is_is_locked
     agent = await reader.fetchval("select agent from offers where id = $1::uuid", taken)
     idle = "a01" if agent == "a02" else "a02"
     async with other.transaction():
-        # Without `leave_out(busy & ours)` in `assigning.assign` whoever has more offers today gets the second one too.
+        # Without `leave_out(busy)` in `assigning.assign` whoever has more offers today gets the second one too.
         await other.execute("select from seats where agent = $1 for update", idle)
         await routing.tell("chat.started", "c2")
         await routing.ticket("c2", "queued")
     await routing.ticket("c2", "offered")
     assert await reader.fetchval("select holder from tickets where interaction = 'c2'") == idle
-
-
-async def test_whoever_commits_last_has_the_assigner_look(routing: Routing, monkeypatch: pytest.MonkeyPatch) -> None:
-    await routing.set_up(agents=1)
-    await routing.sign_in("a01")
-    await routing.tell("call.started", "p1")
-    await routing.ticket("p1", "offered")
-    await routing.tell("call.answered", "p1", agent="a01")
-    await routing.ticket("p1", "active")
-    woken: list[tuple[str, str]] = []
-    monkeypatch.setattr(Assigner, "wake", lambda _, groups: woken.extend(groups))
-    await routing.tell("call.ended", "p1")
-
-    async def has_ended() -> bool | None:
-        return True if woken else None
-
-    # Nothing waits, as far as this commit knows. Without `freed & done.free` nobody looks again.
-    await until("the agent's group is looked at", has_ended, within_s=3)
-    assert woken == [("acme", "sales")]
-
-
-def _a_ticket(group: str, **fields: Any) -> Ticket:
-    return Ticket(an_id(), "acme", "shop", Channel.CHAT, an_id(), "i1", NOON, NOON, 0, group=group, **fields)
-
-
-def test_a_ticket_that_found_nobody_has_its_groups_looked_at() -> None:
-    found, offered, wide = _a_ticket("sales"), _a_ticket("care"), _a_ticket("vip", wider=["sales"])
-    work = some_work()
-    work.tickets = {offered.id: replace(offered, status=TicketStatus.OFFERED)}
-    assert _seen_by_nobody(work, [found, offered], []) == {("acme", "sales")}
-    assert _seen_by_nobody(work, [offered, wide], []) == {("acme", "vip"), ("acme", "sales")}
-    assert _seen_by_nobody(work, [], []) == set()
 
 
 async def test_an_error_in_assignment_is_no_fault_of_the_events_beside_it(

@@ -433,7 +433,7 @@ async def test_a_ticket_that_moves_while_its_queue_is_locked_is_not_offered_ther
 
         async def look() -> list[Ticket]:
             async with looker.transaction():
-                return (await queues.lock_waiting(looker, [head], [], [head.group], datetime.now(UTC)))[0]
+                return await queues.lock_waiting(looker, [head], [], [head.group], datetime.now(UTC))
 
         looking = asyncio.create_task(look())
         waiting = "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' and pid = $1"

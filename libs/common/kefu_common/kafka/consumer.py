@@ -36,6 +36,7 @@ log = logs.get(__name__)
 D = TypeVar("D", bound=BaseModel)
 
 _MORE_WITHIN_MS = 3
+_COMMIT_EVERY_S = 0.25
 _FINISH_S = 8.0
 _LEAVE_S = 5.0
 _LOOK_S = 0.3
@@ -172,7 +173,10 @@ class BatchConsumer(Generic[D]):
             await is_set_within(self._patience.stopping, self._source.gather_s)
 
     async def _commit(self) -> None:
-        """Commit the offsets of what was applied, beside the next batch: it need not wait for Kafka's answer."""
+        """Commit the offsets of what was applied, beside the next batches, and at most a few times a second.
+
+        No batch need wait for Kafka's answer, and what comes again after a crash is known to the inbox.
+        """
         while self._applied and (consumer := self._subscriber.consumer) is not None:
             offsets, self._applied = self._applied, {}
             try:
@@ -180,6 +184,7 @@ class BatchConsumer(Generic[D]):
             except KafkaError as error:
                 # The group moved on; the batch comes again and the inbox knows it.
                 log.info("offsets_not_committed", error=type(error).__name__)
+            await is_set_within(self._patience.stopping, _COMMIT_EVERY_S)
 
     async def _committed(self) -> None:
         """Return when what was applied is committed, or Kafka did not answer in time."""

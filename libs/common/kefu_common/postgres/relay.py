@@ -55,18 +55,21 @@ with me as (
 select shard, fence from taken
 """
 
-# As many as Kafka surely takes in the time that a send is given: by number, and by size, but one at least.
-_OLDEST = """
-select id, topic, key, value, headers, created_at from (
-    select *, sum(octet_length(value)) over (order by id) - octet_length(value) as bytes_before from outbox
-    where shard = any($1::smallint[]) and (topic, key) not in (select * from unnest($3::text[], $4::text[]))
-    order by id limit $2
-) oldest where bytes_before < $5 order by id
+_DELETE = """
+delete from outbox o using outbox_shards s, unnest($1::smallint[], $2::bigint[]) mine (shard, fence)
+where o.id = any($3::bigint[]) and s.shard = o.shard and mine.shard = s.shard and mine.fence = s.fence
 """
 
-_DELETE = """
-delete from outbox o using outbox_shards s, unnest($2::smallint[], $3::bigint[]) mine (shard, fence)
-where o.id = any($1::bigint[]) and s.shard = o.shard and mine.shard = s.shard and mine.fence = s.fence
+# What was confirmed goes, and what is next comes: as much as Kafka surely takes in the time that a send is given, by
+# number, and by size, but one at least.
+_NEXT = f"""
+with gone as ({_DELETE})
+select id, topic, key, value, headers, created_at from (
+    select *, sum(octet_length(value)) over (order by id) - octet_length(value) as bytes_before from outbox
+    where shard = any($1::smallint[]) and id <> all($3::bigint[])
+        and (topic, key) not in (select * from unnest($5::text[], $6::text[]))
+    order by id limit $4
+) oldest where bytes_before < $7 order by id
 """
 
 
@@ -101,6 +104,8 @@ class Relay:
         self._look_s = look_s
         self._lease_s = lease_s
         self._awake = asyncio.Event()
+        self._confirmed: list[int] = []
+        """Rows that Kafka has confirmed, still to be deleted."""
         self._listens = False
         self._fences: dict[int, int] = {}
         self._held_until = 0.0
@@ -192,14 +197,19 @@ class Relay:
             return False
         stuck = list(self._stuck)
         topics, keys = [topic for topic, _ in stuck], [key for _, key in stuck]
-        found = await self._db.pool.fetch(_OLDEST, list(self._fences), _BATCH, topics, keys, _BATCH_BYTES)
+        done, fences = self._confirmed, (list(self._fences), list(self._fences.values()))
+        found = await self._db.pool.fetch(_NEXT, *fences, done, _BATCH, topics, keys, _BATCH_BYTES)
+        self._confirmed = []
         oldest = min([*self._stuck.values(), *(row["created_at"].timestamp() for row in found[:1])], default=None)
         metrics.OUTBOX_AGE.set(0.0 if oldest is None else max(0.0, time.time() - oldest))
         if not found or time.monotonic() > self._held_until - 0.2 * self._lease_s:
             return False
         rows = self._without_stuck(found)
-        confirmed = await self._send(rows)
-        await self._db.pool.execute(_DELETE, confirmed, list(self._fences), list(self._fences.values()))
+        confirmed = self._confirmed = await self._send(rows)
+        if not self._awake.is_set():
+            # Otherwise the next look, which comes at once, does it on its way.
+            await self._db.pool.execute(_DELETE, *fences, confirmed)
+            self._confirmed = []
         self._clear_away(len(confirmed))
         if len(confirmed) < len(rows):
             raise NotConfirmed(f"{len(rows) - len(confirmed)} of {len(rows)} not confirmed in time")

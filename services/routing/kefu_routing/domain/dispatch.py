@@ -22,25 +22,48 @@ class Round:
     work: Work
     teams: Teams
     now: datetime
+    knows_wider: bool = True
+    """Whether the teams are those of all tickets that wait in several groups."""
     tickets: dict[UUID, Ticket] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
     _ahead: dict[str, timedelta] = field(default_factory=dict)
+    _left_out: set[GroupKey] = field(default_factory=set)
 
-    def leave_out(self, groups: Iterable[GroupKey]) -> None:
-        """Nobody of these groups is given anything: in one of them the oldest ticket, or the best agent, is missing."""
-        for group in groups:
-            for candidate in self.teams[group]:
-                candidate.is_looked_at = False
+    def leave_out(self, groups: Iterable[GroupKey]) -> set[GroupKey]:
+        """Nobody of these groups is given anything: the oldest ticket of them, or the best agent, is missing.
+
+        Nor in groups that share somebody free with them, who would be the best there and be passed over. Returns all.
+        """
+        out: set[GroupKey] = set()
+        self._left_out |= set(groups)
+        new = self._left_out & self.teams.keys()
+        while new:
+            out |= new
+            free = {id(candidate) for group in new for candidate in self.teams[group] if candidate.is_here}
+            for group in new:
+                for candidate in self.teams[group]:
+                    candidate.is_looked_at = False
+            new = {g for g, team in self.teams.items() if g not in out and any(id(c) in free for c in team)}
+        self._left_out |= out
+        return set(self._left_out)
 
     def decide(self, waiting: Sequence[Ticket]) -> None:
         """Offer what may be offered of these."""
-        ready = self._in_place(self._open_now(waiting))
+        ready = self._in_place(self._open_now(t for t in waiting if self._sees(t)))
         self.tickets |= {t.id: t for t in ready}
         decided = assignment.assign((self._seen(t) for t in ready), self.teams, self.now)
         for decision in decided:
             assert isinstance(decision.ticket, UUID)
             offers.offer(self.work, self.tickets[decision.ticket], decision.agent, self.now, decision.why)
         self.decisions += decided
+
+    def _sees(self, waits: Ticket) -> bool:
+        """Whether all are here who may take it. What has overflowed since somebody looked may go to others too."""
+        if not self._left_out.isdisjoint(_places(waits)):
+            return False
+        groups = self.work.directories[waits.account].groups
+        is_late = any(group in groups and (waits.account, group) not in self.teams for group in waits.wider)
+        return not (is_late and self.knows_wider)
 
     def _open_now(self, waiting: Iterable[Ticket]) -> list[Ticket]:
         """E-mails and messages wait for the next open minute; who is on the line is served though it has closed."""
@@ -74,8 +97,7 @@ class Round:
     def _groups(self, waits: Ticket) -> list[GroupKey]:
         """Its own group, and those to which it overflowed, as far as they tick its source and tier."""
         directory = self.work.directories[waits.account]
-        groups = [g for g in (waits.group, *waits.wider) if g is not None and admission.is_ticked(directory, g, waits)]
-        return [(waits.account, group) for group in groups if (waits.account, group) in self.teams]
+        return [g for g in _places(waits) if g in self.teams and admission.is_ticked(directory, g[1], waits)]
 
     def _seen(self, waits: Ticket) -> assignment.Waiting:
         """The ticket as the rules of assignment see it."""
@@ -101,3 +123,7 @@ class Round:
         if account not in self._ahead:
             self._ahead[account] = turns.most_ahead(self.work.directories[account])
         return self._ahead[account]
+
+
+def _places(waits: Ticket) -> list[GroupKey]:
+    return [(waits.account, group) for group in (waits.group, *waits.wider) if group is not None]

@@ -22,16 +22,16 @@ _WORKERS = 2
 _SPACING_S = 0.03
 """From one assignment of a worker to its next: under load they grow larger, and the price of one is mostly its own."""
 _GROUPS_AT_ONCE = 25
-_LOOK_S = 0.5
+_LOOK_S = 0.4
+"""Nobody waits longer than this, and the look itself, because two transactions at once did not see each other: one that
+queued a ticket, and one that freed an agent. Nor because a process died between a commit and its wake."""
 _PAUSE_S = 0.5
 _BUSY_S = 0.015
-_SOON_S = 0.25
-"""How long groups are gathered in which something may have been missed, but most probably was not."""
 
 
 @dataclass(slots=True)
 class Assigner:
-    """Woken by commits that queued a ticket or freed an agent; looks by itself twice a second, so nothing is missed.
+    """Woken by commits that queued a ticket or freed an agent; looks by itself now and then, so nothing is missed.
 
     The groups that are woken at the same time share a transaction: most of its price does not grow with their number.
     """
@@ -43,7 +43,6 @@ class Assigner:
     _woken: set[GroupKey] = field(default_factory=set)
     """In the queue, or to be put there as soon as their present assignment has ended."""
     _under_way: set[GroupKey] = field(default_factory=set)
-    _soon: set[GroupKey] = field(default_factory=set)
 
     def wake(self, groups: Iterable[GroupKey]) -> None:
         """Say that something changed in these groups."""
@@ -52,16 +51,6 @@ class Assigner:
                 self._woken.add(group)
                 if group not in self._under_way:
                     self._queue.put_nowait(group)
-
-    def wake_soon(self, groups: set[GroupKey]) -> None:
-        """Say that a ticket and an agent may have missed each other there: many such looks share one."""
-        if groups and not self._soon:
-            asyncio.get_running_loop().call_later(_SOON_S, self._wake_gathered)
-        self._soon |= groups
-
-    def _wake_gathered(self) -> None:
-        groups, self._soon = self._soon, set()
-        self.wake(groups)
 
     async def run(self) -> None:
         """Assign until cancelled; waits out a database that is away."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -48,6 +48,8 @@ class Prospect:
     """Those to whom nothing is given now, and why."""
     shared: list[Shared]
     """Tickets that wait in several groups, of which one at least has somebody free: all of them are in `members`."""
+    knows_shared: bool
+    """Whether there are no more of them than these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +60,13 @@ class Assigned:
     unfinished: set[GroupKey]
     busy: set[GroupKey]
     """Where somebody else assigns or changes something at this moment."""
-    free: set[AgentKey] = field(default_factory=set)
-    """Who still has room."""
 
 
 async def look(reader: Reader, directories: Directories, groups: Collection[GroupKey]) -> Prospect:
     """What may be assigned in these groups, as far as they are known. Where many wait, most have nobody free."""
     members = {g: directories[g[0]].members[g[1]] for g in groups}
     there, on_a_call, has_shared = await seats.at_work(reader, members)
-    shared = await queues.shared(reader, groups) if has_shared else []
+    shared, knows_shared = await queues.shared(reader, groups) if has_shared else ([], True)
     together = set().union(*(ticket.places for ticket in shared)) - members.keys()
     if together:
         # Those groups that there are no more serve nobody.
@@ -88,7 +88,7 @@ async def look(reader: Reader, directories: Directories, groups: Collection[Grou
     for account, agent in (team & there) - free:
         known = directories[account].agents[agent]
         away[account, agent] = assignment.not_looked_at(known, PresenceState.AVAILABLE, False, True)
-    return Prospect({group: members[group] for group in with_room}, free & team, away, shared)
+    return Prospect({group: members[group] for group in with_room}, free & team, away, shared, knows_shared)
 
 
 async def assign(
@@ -98,14 +98,13 @@ async def assign(
 
     A ticket that waits in further groups too is offered to the best of all their agents: these groups come along. The
     clock is read when the agents are locked, so that offers made one after the other say so. A transaction that has
-    locked tickets before it `may_wait` for nothing: what others have locked is left to the next assignment.
+    locked tickets before it `may_wait` for nothing: what others have locked is left to the next assignment. It locks
+    groups last, and so for a shorter time.
     """
-    ours = await queues.lock_groups(tx, prospect.members.keys()) if prospect.members else set()
+    if not prospect.members:
+        return Assigned(0, set(), set())
+    ours = await queues.lock_groups(tx, prospect.members.keys()) if may_wait else set(prospect.members)
     busy = prospect.members.keys() - ours
-    if not ours:
-        return Assigned(0, set(), busy)
-    # A ticket of which not all groups are ours waits for a moment in which they are.
-    skipped = {ticket.id for ticket in prospect.shared if not ticket.places.isdisjoint(busy)}
     teams = {group: prospect.members[group] for group in ours}
     wanted = prospect.free.intersection(agent for team in teams.values() for agent in team)
     locked = await _lock_candidates(tx, work, wanted, clock, may_wait)
@@ -114,15 +113,16 @@ async def assign(
     agents = prospect.away | {key: _at_that_moment(work, key) for key in missed} | locked
     now = clock()
     candidates = {group: [agents[agent] for agent in team if agent in agents] for group, team in teams.items()}
-    this = Round(work, candidates, now)
+    this = Round(work, candidates, now, prospect.knows_shared)
     # Whoever is missing might be the one whose turn it is.
-    this.leave_out(busy & ours)
-    also = [ticket.id for ticket in prospect.shared if ticket.id not in skipped]
-    rest, out_of_reach = await _look(tx, this, also, skipped, may_wait)
+    busy |= this.leave_out(busy)
+    # A ticket of which not all groups are ours waits for a moment in which they are.
+    also = [ticket.id for ticket in prospect.shared if ticket.places.isdisjoint(busy)]
+    look = _look if may_wait else _look_at_once
+    rest, out_of_reach = await look(tx, this, also)
     chosen = {(this.tickets[d.ticket].account, d.agent) for d in this.decisions if isinstance(d.ticket, UUID)}
     work.counted += [_counted(key, locked[key], _today(work.directories[key[0]].account, now)) for key in chosen]
-    free = {key for key, candidate in locked.items() if any(candidate.has_room_for(channel) for channel in Channel)}
-    return Assigned(len(this.decisions), rest, busy | out_of_reach, free)
+    return Assigned(len(this.decisions), rest, busy | out_of_reach)
 
 
 def _at_that_moment(work: Work, key: AgentKey) -> Candidate:
@@ -152,29 +152,37 @@ async def _lock_candidates(
     }
 
 
-async def _look(
-    tx: Connection, this: Round, also: Sequence[UUID], skipped: Collection[UUID], may_wait: bool
-) -> tuple[set[GroupKey], set[GroupKey]]:
+async def _look(tx: Connection, this: Round, also: Sequence[UUID]) -> tuple[set[GroupKey], set[GroupKey]]:
     """From the heads of the queues as far back as somebody has room; returns where more waits, and where somebody else
     has locked what waits."""
-    each = _OFFERS_AT_ONCE // max(1, len(this.teams))
-    heads = [head for group, team in this.teams.items() for head in _heads(group, team, each)]
+    heads = _all_heads(this)
     looked_at = 0
-    out_of_reach: set[GroupKey] = set()
     while heads or also:
-        waiting, missed = await queues.lock_waiting(tx, heads, also, this.teams.keys(), this.now, may_wait=may_wait)
-        # What is missing might be the one whose turn it is.
-        this.leave_out(missed)
-        this.decide([waits for waits in waiting if waits.id not in skipped])
+        waiting = await queues.lock_waiting(tx, heads, also, this.teams.keys(), this.now)
+        this.decide(waiting)
         looked_at += len(waiting)
-        out_of_reach |= missed
         heads, also = _further(this, heads, waiting), []
-        if not may_wait:
-            # A long walk along a queue is not for those who have events to apply.
-            return {head.group for head in heads}, out_of_reach
         if len(this.decisions) >= _OFFERS_AT_ONCE or looked_at >= _LOOKED_AT_MOST:
-            return {head.group for head in heads} if this.decisions else set(), out_of_reach
-    return set(), out_of_reach
+            return {head.group for head in heads} if this.decisions else set(), set()
+    return set(), set()
+
+
+async def _look_at_once(tx: Connection, this: Round, also: Sequence[UUID]) -> tuple[set[GroupKey], set[GroupKey]]:
+    """At the heads alone: a long walk along a queue is not for those who have events to apply. Returns the same."""
+    heads = _all_heads(this)
+    groups = this.teams.keys() if also else {head.group for head in heads}
+    if not groups:
+        return set(), set()
+    waiting, missed = await queues.try_lock_waiting(tx, heads, also, groups, this.now)
+    # What is missing might be the one whose turn it is.
+    out_of_reach = this.leave_out(missed) if missed else set()
+    this.decide(waiting)
+    return {head.group for head in _further(this, heads, waiting)} - out_of_reach, out_of_reach
+
+
+def _all_heads(this: Round) -> list[Head]:
+    each = _OFFERS_AT_ONCE // max(1, len(this.teams))
+    return [head for group, team in this.teams.items() for head in _heads(group, team, each)]
 
 
 def _further(this: Round, heads: Sequence[Head], waiting: Sequence[Ticket]) -> list[Head]:

@@ -1,6 +1,6 @@
 """`kefu.interactions.v1`: a batch of what adapters say, in one transaction."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -10,7 +10,6 @@ import asyncpg
 from kefu_common.events import interactions as said
 from kefu_common.events.envelope import read_event
 from kefu_common.events.interactions import INTERACTION_MODELS, InteractionData
-from kefu_common.events.words import TicketStatus
 from kefu_common.ids import new_id
 from kefu_common.kafka.batch import Received
 from kefu_common.kafka.dead_letters import SetAside, dead_letter_row
@@ -42,13 +41,11 @@ Batch = Sequence[Received[InteractionData]]
 
 @dataclass(frozen=True, slots=True)
 class OnInteractions:
-    """Applies batches. After each commit `committed` is told which groups to assign, and `may_have_missed` in which a
-    ticket and an agent may not have seen each other."""
+    """Applies batches. `committed` is told which groups to assign, after each commit."""
 
     db: Database
     directories: DirectoryCache
     committed: Callable[[set[GroupKey]], None]
-    may_have_missed: Callable[[set[GroupKey]], None]
     _apart: set[GroupKey] = field(default_factory=set)
     """Groups whose assignment failed beside events; from then on they are the assigner's alone."""
 
@@ -61,32 +58,32 @@ class OnInteractions:
             await inbox.mark_set_aside(tx, without_effect)
             asides = [*without_effect.values(), *(SetAside(r.record, "id_reused") for r in sifted.reused)]
             await outbox.add(tx, [dead_letter_row("routing", aside) for aside in asides])
-            done = await self._assign_at_once(tx, writes, batch, work)
+            to_assign, offered = await self._assign_at_once(tx, writes, batch, work)
             await store.save(tx, work)
-        metrics.OFFERS.labels("offered").inc(done.offered)
+        metrics.OFFERS.labels("offered").inc(offered)
         metrics.DUPLICATES.labels("kefu.interactions.v1").inc(len(sifted.repeated))
         for reused in sifted.reused:
             metrics.ID_REUSED.labels(reused.event.adapter or "").inc()
         for aside in asides:
             metrics.DEAD_LETTERS.labels(aside.record.topic, aside.reason).inc()
-        self.committed(done.left)
-        self.may_have_missed(done.unsure)
+        self.committed(to_assign)
 
-    async def _assign_at_once(self, tx: Connection, writes: Writes, batch: Batch, work: Work) -> "_Done":
+    async def _assign_at_once(
+        self, tx: Connection, writes: Writes, batch: Batch, work: Work
+    ) -> tuple[set[GroupKey], int]:
         """Offer to whom the batch freed what waits, and what it queued to whom is free: in the same commit.
 
         What cannot be done without waiting is left to the assigner; so is everything after a large batch, since the
-        next one can be read meanwhile.
+        next one can be read meanwhile. Returns where it must look, and how many offers were made. What another
+        transaction queues or frees at this moment is not seen here: the assigner finds that when it looks by itself.
         """
-        freed = work.freed.keys() | work.acted.keys()
-        queued = [ticket for ticket in work.tickets.values() if ticket.status is TicketStatus.QUEUED]
         await store.save_hands(tx, writes, work)
         groups, work.groups_to_assign = work.groups_to_assign, set()
         if len(batch) > _ASSIGNED_AT_ONCE:
-            return _Done(groups)
+            return groups, 0
         known = {g for g in groups if g[1] in work.directories[g[0]].groups and g not in self._apart}
         if not known:
-            return _Done(groups)
+            return groups, 0
         try:
             prospect = await assigning.look(tx, work.directories, known)
             done = await assigning.assign(tx, work, prospect, lambda: datetime.now(UTC), may_wait=False)
@@ -97,8 +94,7 @@ class OnInteractions:
             log.error("assignment_failed", groups=sorted(known), error=logs.described(error))
             self._apart.update(known)
             raise TryAgain("without assignment") from error
-        left = (groups - known) | done.busy | done.unfinished | work.groups_to_assign
-        return _Done(left, _seen_by_nobody(work, queued, freed & done.free), done.offered)
+        return (groups - known) | done.busy | done.unfinished | work.groups_to_assign, done.offered
 
     async def _decide(self, tx: Connection, writes: Writes, fresh: Batch) -> tuple[Work, dict[UUID, SetAside]]:
         starting = {_place(r) for r in fresh if rules.starts(r.event)}
@@ -126,26 +122,6 @@ class OnInteractions:
         await early.keep(tx, too_early)
         contacts.add(writes, list(known.contacts.changed.values()), known.contacts.new_keys)
         return work, asides
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What the assigner must look at, where it should look to be sure, and how many offers were made."""
-
-    left: set[GroupKey]
-    unsure: set[GroupKey] = field(default_factory=set)
-    offered: int = 0
-
-
-def _seen_by_nobody(work: Work, queued: Iterable[Ticket], free: Iterable[tuple[str, str]]) -> set[GroupKey]:
-    """Groups where a ticket and an agent may have missed each other: two transactions at once, one of which queues the
-    one and one of which frees the other, do not see each other. Whichever commits last has the assigner look."""
-    taken = {ticket.id for ticket in work.tickets.values() if ticket.status is not TicketStatus.QUEUED}
-    left = [ticket for ticket in queued if ticket.id not in taken]
-    groups = {(t.account, group) for t in left for group in (t.group, *t.wider) if group is not None}
-    for account, agent in free:
-        groups |= {(account, group) for group in work.directories[account].groups_of.get(agent, ())}
-    return groups
 
 
 def _name_ticket(received: Received[InteractionData], known: rules.Known) -> None:

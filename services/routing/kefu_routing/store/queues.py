@@ -18,12 +18,13 @@ IN_TURN = "turn_at, id"
 """The order of a queue: of a group's tickets of one channel, the first is next."""
 
 
+_TRY_LOCK_GROUP = "pg_try_advisory_xact_lock(hashtextextended({}, 1))"
+
+
 async def lock_groups(tx: Connection, groups: Collection[GroupKey]) -> set[GroupKey]:
     """One assignment of a group at a time, over all processes; returns the groups that nobody else assigns now."""
     named = {"\x1f".join(group): group for group in groups}
-    rows = await tx.fetch(
-        "select g from unnest($1::text[]) g where pg_try_advisory_xact_lock(hashtextextended(g, 1))", sorted(named)
-    )
+    rows = await tx.fetch(f"select g from unnest($1::text[]) g where {_TRY_LOCK_GROUP.format('g')}", sorted(named))
     return {named[row["g"]] for row in rows}
 
 
@@ -50,25 +51,27 @@ class Shared(NamedTuple):
     places: frozenset[GroupKey]
 
 
-async def shared(tx: Reader, groups: Collection[GroupKey]) -> list[Shared]:
-    """Tickets that wait in one of these groups and in others too; those whose turn it is, at most 1000 an account.
-    Their agents are looked at together."""
+async def shared(tx: Reader, groups: Collection[GroupKey]) -> tuple[list[Shared], bool]:
+    """Tickets that wait in one of these groups and in others too; those whose turn it is, at most 1000 an account, and
+    whether these are all. Their agents are looked at together."""
     rows = await tx.fetch(
         'select t.id, t.account, t."group", t.wider from unnest($1::text[]) k (account)'
         ' cross join lateral (select id, account, "group", wider from tickets where account = k.account'
-        " and status = 'queued' and wider <> '{}' order by turn_at limit 1000) t",
+        " and status = 'queued' and wider <> '{}' order by turn_at limit $2) t",
         sorted({account for account, _ in groups}),
+        _SHARED_MOST,
     )
     found = [Shared(r["id"], frozenset((r["account"], group) for group in (r["group"], *r["wider"]))) for r in rows]
-    return [ticket for ticket in found if not ticket.places.isdisjoint(groups)]
+    return [ticket for ticket in found if not ticket.places.isdisjoint(groups)], len(rows) < _SHARED_MOST
 
 
+_SHARED_MOST = 1000
 _HEADS = f"""
 select h.account, h."group", head.id
 from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::integer[], $6::timestamptz[], $7::uuid[]) h (
     account, "group", channel, live, most, after_at, after_id
 )
-cross join lateral (
+{{}}cross join lateral (
     select id from tickets t where t.account = h.account and t."group" = h."group" and t.channel = h.channel
         and t.live = h.live and t.status = 'queued' and t.ready_at <= $8
         and (t.turn_at, t.id) > (h.after_at, h.after_id)
@@ -77,35 +80,56 @@ cross join lateral (
 """
 
 # An array of ids, and not a join: it is looked up by the primary key, whatever the planner believes of the table.
-_LOCK_HEADS = f"""
-with heads as materialized ({_HEADS}), locked as materialized (
-    select {COLUMNS} from tickets where id = any(array(select id from heads) || $9::uuid[]) order by id for update{{}}
+_LOCK = (
+    f"select {COLUMNS} from tickets where id = any(array(select id from ({_HEADS.format('')}) heads) || $9::uuid[])"
+    " order by id for update"
 )
-"""
-_LOCK = f"{_LOCK_HEADS.format('')} select * from locked"
-# With what there is, so that one sees what others have locked.
-_LOCK_OR_SKIP = f"""{_LOCK_HEADS.format(" skip locked")}
-select *, null as head_account, null as head_group, null::uuid as head from locked
-union all select {", ".join(f"t.{column}" for column in COLUMNS.split(", "))}, h.account, h."group", h.id
-from heads h left join tickets t on false
+# The groups, and behind them what waits there: all that is not locked by others, and what there is of the rest.
+_TRY_LOCK = f"""
+with ours as materialized (
+    select account, "group" from unnest($10::text[], $11::text[]) g (account, "group")
+    where {_TRY_LOCK_GROUP.format('account || chr(31) || "group"')}
+), heads as materialized ({_HEADS.format('join ours using (account, "group") ')}), locked as materialized (
+    select {COLUMNS} from tickets where id = any(array(select id from heads) || $9::uuid[])
+    order by id for update skip locked
+)
+select 'ticket' as what, null as in_account, null as in_group, null::uuid as head, * from locked
+union all select 'place', p.account, p."group", p.id, t.* from (
+    select account, "group", id from heads union all select account, "group", null from ours
+) p left join (select {COLUMNS} from tickets) t on false
 """
 
 
 async def lock_waiting(
-    tx: Connection,
-    heads: Sequence[Head],
-    also: Collection[UUID],
-    groups: Collection[GroupKey],
-    now: datetime,
-    *,
-    may_wait: bool = True,
-) -> tuple[list[Ticket], set[GroupKey]]:
-    """The tickets at these heads and those that are named, locked in the order of ids; only those of the groups.
-
-    Unless we `may_wait`, those that others have locked are left out, and their groups are told."""
+    tx: Connection, heads: Sequence[Head], also: Collection[UUID], groups: Collection[GroupKey], now: datetime
+) -> list[Ticket]:
+    """The tickets at these heads and those that are named, locked in the order of ids; only those of the groups."""
     if not heads and not also:
-        return [], set()
-    arguments = [
+        return []
+    rows = await tx.fetch(_LOCK, *_arguments(heads, now), list(also))
+    return [t for t in _still_queued(rows, groups) if t.ready_at <= now]
+
+
+async def try_lock_waiting(
+    tx: Connection, heads: Sequence[Head], also: Collection[UUID], groups: Collection[GroupKey], now: datetime
+) -> tuple[list[Ticket], set[GroupKey]]:
+    """The same without waiting for anybody, with the locks of the groups; and the groups of which somebody else has
+    the lock, or that of a ticket."""
+    named = [list(column) for column in zip(*groups, strict=True)]
+    rows = await tx.fetch(_TRY_LOCK, *_arguments(heads, now), list(also), *named)
+    locked = [row[4:] for row in rows if row["what"] == "ticket"]
+    places = [row for row in rows if row["what"] == "place"]
+    ours = {(row["in_account"], row["in_group"]) for row in places if row["head"] is None}
+    seen = {row["head"]: (row["in_account"], row["in_group"]) for row in places if row["head"] is not None}
+    missed = {*seen, *also} - {row["id"] for row in rows if row["what"] == "ticket"}
+    waiting = [t for t in _still_queued(locked, ours) if t.ready_at <= now]
+    if missed - seen.keys():
+        return waiting, set(groups)
+    return waiting, {seen[id] for id in missed} | set(groups) - ours
+
+
+def _arguments(heads: Sequence[Head], now: datetime) -> list[Any]:
+    return [
         [h.group[0] for h in heads],
         [h.group[1] for h in heads],
         [h.channel.value for h in heads],
@@ -115,15 +139,6 @@ async def lock_waiting(
         [h.after[1] if h.after else _FIRST[1] for h in heads],
         now,
     ]
-    if may_wait:
-        rows = await tx.fetch(_LOCK, *arguments, list(also))
-        return [t for t in _still_queued(rows, groups) if t.ready_at <= now], set()
-    rows = await tx.fetch(_LOCK_OR_SKIP, *arguments, list(also))
-    locked = [row[:-3] for row in rows if row["head"] is None]
-    seen = {row["head"]: (row["head_account"], row["head_group"]) for row in rows if row["head"] is not None}
-    waiting = [t for t in _still_queued(locked, groups) if t.ready_at <= now]
-    out_of_reach = {*seen, *also} - {row["id"] for row in rows if row["head"] is None}
-    return waiting, set(groups) if out_of_reach - seen.keys() else {seen[id] for id in out_of_reach}
 
 
 _FIRST: Place = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
