@@ -166,25 +166,28 @@ class BatchConsumer(Generic[D]):
             raise
         self._applied |= {TopicPartition(r.topic, r.partition): r.offset + 1 for r in raw}
         if self._committing is None or self._committing.done():
-            self._committing = asyncio.create_task(self._commit(), name=f"commit {self._source.topic.name}")
+            self._committing = asyncio.create_task(self._commit_all(), name=f"commit {self._source.topic.name}")
         if self._patience.stopping.is_set():
             await self._committed()
         elif self._source.gather_s and len(raw) < self._batch_size:
             await is_set_within(self._patience.stopping, self._source.gather_s)
 
-    async def _commit(self) -> None:
+    async def _commit_all(self) -> None:
         """Commit the offsets of what was applied, beside the next batches, and at most a few times a second.
 
         No batch need wait for Kafka's answer, and what comes again after a crash is known to the inbox.
         """
         while self._applied and (consumer := self._subscriber.consumer) is not None:
             offsets, self._applied = self._applied, {}
-            try:
-                await consumer.commit(offsets)
-            except KafkaError as error:
-                # The group moved on; the batch comes again and the inbox knows it.
-                log.info("offsets_not_committed", error=type(error).__name__)
+            await self._commit(consumer, offsets)
             await is_set_within(self._patience.stopping, _COMMIT_EVERY_S)
+
+    async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
+        try:
+            await consumer.commit(offsets)
+        except KafkaError as error:
+            # The group moved on; the batch comes again and the inbox knows it.
+            log.info("offsets_not_committed", error=type(error).__name__)
 
     async def _committed(self) -> None:
         """Return when what was applied is committed, or Kafka did not answer in time."""

@@ -8,6 +8,7 @@ never lose or delete a stranger's: repeats are allowed on every topic.
 import asyncio
 import time
 from collections import Counter
+from contextlib import suppress
 
 import asyncpg
 from opentelemetry.trace import SpanKind
@@ -155,7 +156,8 @@ class Relay:
                 await connection.execute("select 1")
         finally:
             self._listens = False
-            if not is_lost.is_set():
+            # Of a connection that is lost nothing can be removed, and nothing need be.
+            with suppress(*PASSING):
                 await connection.remove_listener(channel, self._hear)
 
     def _hear(self, *_: object) -> None:

@@ -113,16 +113,16 @@ async def lock_waiting(
 async def try_lock_waiting(
     tx: Connection, heads: Sequence[Head], also: Collection[UUID], groups: Collection[GroupKey], now: datetime
 ) -> tuple[list[Ticket], set[GroupKey]]:
-    """The same without waiting for anybody, with the locks of the groups; and the groups of which somebody else has
-    the lock, or that of a ticket."""
+    """The same without waiting for anybody, with the locks of the groups; and the groups that are somebody else's, or
+    in which somebody else has or just had what is at the head: one does not see what is behind it."""
     named = [list(column) for column in zip(*groups, strict=True)]
     rows = await tx.fetch(_TRY_LOCK, *_arguments(heads, now), list(also), *named)
     locked = [row[4:] for row in rows if row["what"] == "ticket"]
     places = [row for row in rows if row["what"] == "place"]
     ours = {(row["in_account"], row["in_group"]) for row in places if row["head"] is None}
     seen = {row["head"]: (row["in_account"], row["in_group"]) for row in places if row["head"] is not None}
-    missed = {*seen, *also} - {row["id"] for row in rows if row["what"] == "ticket"}
     waiting = [t for t in _still_queued(locked, ours) if t.ready_at <= now]
+    missed = {*seen, *also} - {t.id for t in waiting}
     if missed - seen.keys():
         return waiting, set(groups)
     return waiting, {seen[id] for id in missed} | set(groups) - ours
