@@ -58,7 +58,7 @@ def test_whoever_takes_nothing_anyway_ties_no_groups_together() -> None:
 
 
 def test_what_also_waits_in_a_group_that_is_left_out_waits_on() -> None:
-    """Fails without `_left_out` in `_sees`."""
+    """Fails without `left_out` in `Round.decide`."""
     work, ticket = a_shop("vip")
     ticket.wider = ["sales"]
     this = Round(work, teams_with(a_candidate("x")), NOON)
@@ -68,7 +68,7 @@ def test_what_also_waits_in_a_group_that_is_left_out_waits_on() -> None:
 
 
 def test_what_has_overflowed_since_the_look_waits_for_the_next_one_with_all_its_agents() -> None:
-    """Fails without `is_late` in `_sees`. Where the look could not see all such tickets, nobody waits for it."""
+    """Fails without `_is_late` in `Round.decide`. Where a look could not see all of them, none waits."""
     for knows_wider, expected in ((True, []), (False, ["a02"])):
         work, ticket = a_shop()
         ticket.wider = ["vip"]
@@ -76,3 +76,4 @@ def test_what_has_overflowed_since_the_look_waits_for_the_next_one_with_all_its_
         this = Round(work, teams, NOON, knows_wider)
         this.decide([ticket])
         assert [d.agent for d in this.decisions] == expected
+        assert this.left_out == ({AFTER_SALE, VIP} if knows_wider else set())

@@ -16,7 +16,7 @@ from kefu_routing.domain.holding import take
 from kefu_routing.domain.interactions import decide
 from kefu_routing.domain.model import OfferStatus
 from kefu_routing.domain.queue import Place, Told
-from kefu_routing.domain.texts import LEAVE_A_MESSAGE, POSITION, REFUSALS, filled
+from kefu_routing.domain.texts import CALL_AGAIN, LEAVE_A_MESSAGE, POSITION, REFUSALS, filled
 from kefu_routing.domain.work import Work
 from kefu_routing.handlers.queue_news import tell
 from tests.routing.builders import (
@@ -186,7 +186,7 @@ def test_whoever_waited_too_long_is_told_the_offline_text_and_not_that_the_site_
 
 @pytest.mark.parametrize(("region", "language"), [("CN", 0), ("DE", 1)])
 def test_whoever_waits_is_not_left_with_silence_where_the_plan_has_no_texts(region: str, language: int) -> None:
-    """O-05. Fails without `LEAVE_A_MESSAGE` in `turning_away`, or `POSITION` in `waiting`."""
+    """O-05. Fails without `LEAVE_A_MESSAGE` or `CALL_AGAIN` in `turning_away`, or `POSITION` in `waiting`."""
     work = a_shop({})
     sites = work.directories["acme"].sites
     sites["shop"] = sites["shop"].model_copy(update={"region": region})
@@ -194,8 +194,14 @@ def test_whoever_waits_is_not_left_with_silence_where_the_plan_has_no_texts(regi
     ticket = the_ticket(work)
     tell(work, ticket, Place(ticket.id, "sales", 2), 100.0, {}, later(10))
     rules.abandon(work, ticket, None, "max_wait", later(60))
-    assert said_in(work) == [filled(POSITION[language], 2, 100.0), LEAVE_A_MESSAGE[language]]
+    assert said_in(work) == [filled(POSITION[language], 2, 100.0), CALL_AGAIN[language]]
     assert instructions_of(work) == ["call.play", "call.play", "call.hang_up"]
+    chatting = some_work(work.directories["acme"])
+    decide(chatting, nothing_known(), an_event("chat.started"), 0, NOON)
+    rules.abandon(chatting, the_ticket(chatting), None, "max_wait", later(60))
+    refused = chatting.instructions[-1].event.data
+    assert isinstance(refused, ChatRefused)
+    assert refused.text == LEAVE_A_MESSAGE[language]
 
 
 def test_a_caller_hears_the_closing_text_before_an_agent_ends_the_call() -> None:

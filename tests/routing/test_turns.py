@@ -146,6 +146,8 @@ OPENS, HOUR = NOON - timedelta(hours=3), timedelta(hours=1)
         (Channel.MESSAGE, NOON - 60 * HOUR, NOON, NOON, OPENS),
         (Channel.EMAIL, NOON - 67 * HOUR, NOON - 64 * HOUR, OPENS, OPENS - 3 * HOUR),
         (Channel.CALL, NOON - HOUR, NOON, NOON, NOON - HOUR),
+        # a switch whose clock is ahead
+        (Channel.CALL, NOON + HOUR / 15, NOON, NOON, NOON),
     ],
 )
 def test_a_ticket_waits_from_the_first_open_moment(

@@ -38,6 +38,6 @@ class DatabaseSettings(ServiceSettings):
 
     postgres: SecretStr = SecretStr("")
     """DSN of the service's role, whose search path is the service's schema."""
-    pool_size: int = Field(default=16, ge=2, le=100)
+    pool_size: int = Field(default=16, ge=4, le=100)
     batch_size: int = Field(default=500, ge=1, le=5000)
     """The most events of one transaction."""

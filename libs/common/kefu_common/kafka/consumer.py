@@ -183,10 +183,13 @@ class BatchConsumer(Generic[D]):
             await is_set_within(self._patience.stopping, _COMMIT_EVERY_S)
 
     async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
+        # What went to another member is for that one to commit.
+        owned = {place: offset for place, offset in offsets.items() if place in consumer.assignment()}
         try:
-            await consumer.commit(offsets)
-        except KafkaError as error:
-            # The group moved on; the batch comes again and the inbox knows it.
+            async with asyncio.timeout(_ANSWER_S):
+                await consumer.commit(owned)
+        except (KafkaError, TimeoutError) as error:
+            # The group moved on, or Kafka is away; the batch comes again and the inbox knows it.
             log.info("offsets_not_committed", error=type(error).__name__)
 
     async def _committed(self) -> None:
@@ -277,6 +280,9 @@ class BatchConsumer(Generic[D]):
                 async with asyncio.timeout(_FINISH_S + _LEAVE_S):
                     await self._broker.stop()
             await end(reading_tasks)
+            if self._committing is not None:
+                await end([self._committing])
+            self._applied = {}
             self._progress = Progress(self._source.topic.name, self._prefix + self._source.topic.name)
             await self._broker.start()
         finally:

@@ -292,7 +292,7 @@ async def follow_up(tx: Connection, account: str, changed: Sequence[DirectoryObj
     directory = await store.read_fresh(tx, account)
     if any(isinstance(body, Site | Calendar) for body in changed):
         at = now()
-        await queues.open_anew(tx, account, {site: turns.opens_at(directory, site, at) for site in directory.sites})
+        await queues.open_anew(tx, {(account, site): turns.opens_at(directory, site, at) for site in directory.sites})
     return frozenset((account, group) for group in directory.groups)
 
 

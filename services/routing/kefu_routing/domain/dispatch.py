@@ -27,7 +27,8 @@ class Round:
     tickets: dict[UUID, Ticket] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
     _ahead: dict[str, timedelta] = field(default_factory=dict)
-    _left_out: set[GroupKey] = field(default_factory=set)
+    left_out: set[GroupKey] = field(default_factory=set)
+    """Groups in which nothing is decided."""
 
     def leave_out(self, groups: Iterable[GroupKey]) -> set[GroupKey]:
         """Nobody of these groups is given anything: the oldest ticket of them, or the best agent, is missing.
@@ -35,8 +36,8 @@ class Round:
         Nor in groups that share somebody free with them, who would be the best there and be passed over. Returns all.
         """
         out: set[GroupKey] = set()
-        self._left_out |= set(groups)
-        new = self._left_out & self.teams.keys()
+        self.left_out |= set(groups)
+        new = self.left_out & self.teams.keys()
         while new:
             out |= new
             free = {id(candidate) for group in new for candidate in self.teams[group] if candidate.is_here}
@@ -44,12 +45,15 @@ class Round:
                 for candidate in self.teams[group]:
                     candidate.is_looked_at = False
             new = {g for g, team in self.teams.items() if g not in out and any(id(c) in free for c in team)}
-        self._left_out |= out
-        return set(self._left_out)
+        self.left_out |= out
+        return set(self.left_out)
 
     def decide(self, waiting: Sequence[Ticket]) -> None:
         """Offer what may be offered of these."""
-        ready = self._in_place(self._open_now(t for t in waiting if self._sees(t)))
+        late = [place for ticket in waiting if self._is_late(ticket) for place in _places(ticket)]
+        if late:
+            self.leave_out(late)
+        ready = self._in_place(self._open_now(t for t in waiting if self.left_out.isdisjoint(_places(t))))
         self.tickets |= {t.id: t for t in ready}
         decided = assignment.assign((self._seen(t) for t in ready), self.teams, self.now)
         for decision in decided:
@@ -57,13 +61,11 @@ class Round:
             offers.offer(self.work, self.tickets[decision.ticket], decision.agent, self.now, decision.why)
         self.decisions += decided
 
-    def _sees(self, waits: Ticket) -> bool:
-        """Whether all are here who may take it. What has overflowed since somebody looked may go to others too."""
-        if not self._left_out.isdisjoint(_places(waits)):
-            return False
+    def _is_late(self, waits: Ticket) -> bool:
+        """Whether others may take it too who are not here: it has overflowed since somebody looked."""
         groups = self.work.directories[waits.account].groups
         is_late = any(group in groups and (waits.account, group) not in self.teams for group in waits.wider)
-        return not (is_late and self.knows_wider)
+        return is_late and self.knows_wider
 
     def _open_now(self, waiting: Iterable[Ticket]) -> list[Ticket]:
         """E-mails and messages wait for the next open minute; who is on the line is served though it has closed."""

@@ -33,6 +33,11 @@ LEAVE_A_MESSAGE = (
     "Nobody is free at the moment. Please leave a message and how to reach you, and we will get back to you.",
 )
 """What is said when the longest wait is over and the plan has no offline text: nobody is left with silence (O-05)."""
+CALL_AGAIN = (
+    "现在没有空闲的客服。请稍后再拨，或在我们的网站上留言。",
+    "Nobody is free at the moment. Please call again later, or leave a message on our web site.",
+)
+"""The same to a caller, who is hung up then."""
 POSITION = (
     "您排在第{position}位，预计等待{minutes}分钟，请稍候。",
     "You are number {position} in the queue. The wait will be about {minutes} minutes.",
@@ -100,7 +105,8 @@ def turning_away(directory: AccountDirectory, ticket: Ticket, reason: str) -> st
         return in_the_sites_language(directory, ticket.site, REFUSALS[reason])
     which, text = offline_text(directory, ticket.site, is_closed=reason == "closed")
     if not text and reason == "max_wait":
-        text = in_the_sites_language(directory, ticket.site, LEAVE_A_MESSAGE)
+        own = CALL_AGAIN if ticket.channel is Channel.CALL else LEAVE_A_MESSAGE
+        text = in_the_sites_language(directory, ticket.site, own)
     return text if text and is_new(ticket, which) else None
 
 

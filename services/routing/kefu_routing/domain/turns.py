@@ -21,7 +21,7 @@ def waits_from(
     """From when a new ticket may be offered, and since when it counts as waiting, which it does not while the site is
     closed. Who is on the line waits at once."""
     if channel in LIVE_CHANNELS:
-        return max(at, now), at
+        return now, min(at, now)
     ready_at = opens_at(directory, site, now)
     came_at = min(admission.opens_at(directory, site, at), ready_at)
     # It was open when the ticket came, and is not any more: what passed until it was read counts.

@@ -119,10 +119,10 @@ async def assign(
     # A ticket of which not all groups are ours waits for a moment in which they are.
     also = [ticket.id for ticket in prospect.shared if ticket.places.isdisjoint(busy)]
     look = _look if may_wait else _look_at_once
-    rest, out_of_reach = await look(tx, this, also)
+    rest = await look(tx, this, also)
     chosen = {(this.tickets[d.ticket].account, d.agent) for d in this.decisions if isinstance(d.ticket, UUID)}
     work.counted += [_counted(key, locked[key], _today(work.directories[key[0]].account, now)) for key in chosen]
-    return Assigned(len(this.decisions), rest, busy | out_of_reach)
+    return Assigned(len(this.decisions), rest - this.left_out, busy | this.left_out)
 
 
 def _at_that_moment(work: Work, key: AgentKey) -> Candidate:
@@ -152,32 +152,35 @@ async def _lock_candidates(
     }
 
 
-async def _look(tx: Connection, this: Round, also: Sequence[UUID]) -> tuple[set[GroupKey], set[GroupKey]]:
-    """From the heads of the queues as far back as somebody has room; returns where more waits, and where somebody else
-    has locked what waits."""
+async def _look(tx: Connection, this: Round, also: Sequence[UUID]) -> set[GroupKey]:
+    """From the heads of the queues as far back as somebody has room; returns where more waits."""
     heads = _all_heads(this)
     looked_at = 0
     while heads or also:
         waiting = await queues.lock_waiting(tx, heads, also, this.teams.keys(), this.now)
+        # As they were: what is held now, since its site has closed, has another turn.
+        places = _places(waiting)
         this.decide(waiting)
         looked_at += len(waiting)
-        heads, also = _further(this, heads, waiting), []
+        heads, also = _further(this, heads, places), []
         if len(this.decisions) >= _OFFERS_AT_ONCE or looked_at >= _LOOKED_AT_MOST:
-            return {head.group for head in heads} if this.decisions else set(), set()
-    return set(), set()
+            return {head.group for head in heads} if this.decisions else set()
+    return set()
 
 
-async def _look_at_once(tx: Connection, this: Round, also: Sequence[UUID]) -> tuple[set[GroupKey], set[GroupKey]]:
+async def _look_at_once(tx: Connection, this: Round, also: Sequence[UUID]) -> set[GroupKey]:
     """At the heads alone: a long walk along a queue is not for those who have events to apply. Returns the same."""
     heads = _all_heads(this)
     groups = this.teams.keys() if also else {head.group for head in heads}
     if not groups:
-        return set(), set()
+        return set()
     waiting, missed = await queues.try_lock_waiting(tx, heads, also, groups, this.now)
     # What is missing might be the one whose turn it is.
-    out_of_reach = this.leave_out(missed) if missed else set()
+    if missed:
+        this.leave_out(missed)
+    places = _places(waiting)
     this.decide(waiting)
-    return {head.group for head in _further(this, heads, waiting)} - out_of_reach, out_of_reach
+    return {head.group for head in _further(this, heads, places)}
 
 
 def _all_heads(this: Round) -> list[Head]:
@@ -185,21 +188,28 @@ def _all_heads(this: Round) -> list[Head]:
     return [head for group, team in this.teams.items() for head in _heads(group, team, each)]
 
 
-def _further(this: Round, heads: Sequence[Head], waiting: Sequence[Ticket]) -> list[Head]:
+_Queue = tuple[str, str | None, Channel, bool]
+"""Account, group, channel, and whether it goes on."""
+
+
+def _places(waiting: Sequence[Ticket]) -> list[tuple[_Queue, queues.Place]]:
+    return [((t.account, t.group, t.channel, t.live), (t.turn_at, t.id)) for t in waiting]
+
+
+def _further(this: Round, heads: Sequence[Head], places: Sequence[tuple[_Queue, queues.Place]]) -> list[Head]:
     """Where a queue goes on behind what was looked at, for somebody who still has room."""
-    found: Counter[tuple[str, str | None, Channel, bool]] = Counter()
-    last: dict[tuple[str, str | None, Channel, bool], queues.Place] = {}
-    for waits in waiting:
-        place = (waits.account, waits.group, waits.channel, waits.live)
-        found[place] += 1
-        last[place] = max(last.get(place, (waits.turn_at, waits.id)), (waits.turn_at, waits.id))
+    found: Counter[_Queue] = Counter()
+    last: dict[_Queue, queues.Place] = {}
+    for queue, place in places:
+        found[queue] += 1
+        last[queue] = max(last.get(queue, place), place)
     further = []
     for head in heads:
-        place = (*head.group, head.channel, head.live)
+        where = (*head.group, head.channel, head.live)
         needs_room = head.live or head.channel not in LIVE_CHANNELS
         is_here = [c for c in this.teams[head.group] if c.is_here and (not needs_room or c.has_room_for(head.channel))]
-        if found[place] >= head.most and is_here:
-            further.append(Head(head.group, head.channel, head.live, 2 * head.most, last[place]))
+        if found[where] >= head.most and is_here:
+            further.append(Head(head.group, head.channel, head.live, 2 * head.most, last[where]))
     return further
 
 

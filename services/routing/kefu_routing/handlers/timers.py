@@ -103,9 +103,19 @@ class Timers:
         await self._change(await due.steps(self.db.pool, datetime.now(UTC)), turns.take_step)
 
     async def hold_what_is_closed(self) -> None:
-        """What was written to a site that has closed waits for its next open minute, and does not age meanwhile."""
+        """What was written to a site that has closed waits for its next open minute, and does not age meanwhile.
+
+        What was held while a calendar was being changed, or for a site that is gone, is let go.
+        """
         while await self._hold_some() == _AT_ONCE:
             pass
+        now = datetime.now(UTC)
+        held = await queues.sites_held(self.db.pool, now)
+        if held:
+            async with self.db.transaction() as tx:
+                directories = await self.directories.load(tx, {account for account, _ in held})
+                opens = {place: turns.opens_at(directories[place[0]], place[1], now) for place in held}
+                await queues.open_anew(tx, {place: at for place, at in opens.items() if at <= now})
 
     async def _hold_some(self) -> int:
         now = datetime.now(UTC)

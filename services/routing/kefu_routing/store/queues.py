@@ -52,17 +52,25 @@ class Shared(NamedTuple):
 
 
 async def shared(tx: Reader, groups: Collection[GroupKey]) -> tuple[list[Shared], bool]:
-    """Tickets that wait in one of these groups and in others too; those whose turn it is, at most 1000 an account, and
-    whether these are all. Their agents are looked at together."""
+    """Tickets that wait in one of these groups and in others too, or in one of those others and in further ones.
+
+    Of those whose turn it is, at most 1000 an account, and whether these are all. Their agents are looked at together.
+    """
     rows = await tx.fetch(
         'select t.id, t.account, t."group", t.wider from unnest($1::text[]) k (account)'
         ' cross join lateral (select id, account, "group", wider from tickets where account = k.account'
-        " and status = 'queued' and wider <> '{}' order by turn_at limit $2) t",
+        " and status = 'queued' and wider <> '{}' and ready_at <= now() order by turn_at limit $2) t",
         sorted({account for account, _ in groups}),
         _SHARED_MOST,
     )
     found = [Shared(r["id"], frozenset((r["account"], group) for group in (r["group"], *r["wider"]))) for r in rows]
-    return [ticket for ticket in found if not ticket.places.isdisjoint(groups)], len(rows) < _SHARED_MOST
+    near: set[GroupKey] = set(groups)
+    while True:
+        touching = [ticket for ticket in found if not ticket.places.isdisjoint(near)]
+        further = near.union(*(ticket.places for ticket in touching))
+        if further == near:
+            return touching, len(rows) < _SHARED_MOST
+        near = further
 
 
 _SHARED_MOST = 1000
@@ -122,7 +130,9 @@ async def try_lock_waiting(
     ours = {(row["in_account"], row["in_group"]) for row in places if row["head"] is None}
     seen = {row["head"]: (row["in_account"], row["in_group"]) for row in places if row["head"] is not None}
     waiting = [t for t in _still_queued(locked, ours) if t.ready_at <= now]
-    missed = {*seen, *also} - {t.id for t in waiting}
+    missed = (seen.keys() - {t.id for t in waiting}) | (
+        set(also) - {row["id"] for row in rows if row["what"] == "ticket"}
+    )
     if missed - seen.keys():
         return waiting, set(groups)
     return waiting, {seen[id] for id in missed} | set(groups) - ours
@@ -213,19 +223,28 @@ async def all_lengths(pool: Reader, now: datetime) -> list[asyncpg.Record]:
     )
 
 
-async def open_anew(tx: Connection, account: str, opens_at: Mapping[str, datetime]) -> None:
-    """Opening hours changed: what waits for an open minute of these sites waits for another one, and counts as having
-    come so much earlier or later."""
+async def open_anew(tx: Connection, opens_at: Mapping[tuple[str, str], datetime]) -> None:
+    """Opening hours changed: what waits for an open minute of these sites (account, site) waits for another one, and
+    counts as having come so much earlier or later."""
     await tx.execute(
         "update tickets t set ready_at = k.opens_at, came_at = came_at + (k.opens_at - ready_at),"
         " turn_at = turn_at + (k.opens_at - ready_at), queued_at = queued_at + (k.opens_at - ready_at),"
         " step_at = step_at + (k.opens_at - ready_at), preferred_until = preferred_until + (k.opens_at - ready_at)"
-        " from unnest($2::text[], $3::timestamptz[]) k (site, opens_at)"
-        " where t.account = $1 and t.site = k.site and t.status = 'queued' and not t.live and t.ready_at > now()",
-        account,
-        list(opens_at),
+        " from unnest($1::text[], $2::text[], $3::timestamptz[]) k (account, site, opens_at)"
+        " where t.account = k.account and t.site = k.site and t.status = 'queued' and not t.live"
+        " and t.ready_at > now() and isfinite(t.ready_at)",
+        [account for account, _ in opens_at],
+        [site for _, site in opens_at],
         list(opens_at.values()),
     )
+
+
+async def sites_held(pool: Reader, now: datetime) -> set[tuple[str, str]]:
+    """Sites (account, site) for which something waits until they open."""
+    rows = await pool.fetch(
+        "select distinct account, site from tickets where status = 'queued' and not live and ready_at > $1", now
+    )
+    return {(r["account"], r["site"]) for r in rows}
 
 
 async def sites_written_to(pool: Reader, now: datetime) -> set[tuple[str, str]]:
