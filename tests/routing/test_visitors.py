@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from kefu_common.kafka import topics
-from kefu_routing.store import places
+from kefu_routing.store import places, queues
 from tests.routing.service import Connect, Json, Routing, until
 
 RULE = {"id": "hello", "text": "需要帮忙吗？", "page": "/oven*"}
@@ -190,6 +190,23 @@ async def test_what_waits_when_its_site_closes_waits_for_it_to_open_and_does_not
     )
     await routing.sign_in("a01")
     await routing.ticket("e1", "offered")
+
+
+async def test_what_is_held_though_its_site_is_open_is_let_go_and_hinders_no_group_until_then(
+    routing: Routing, connect: Connect
+) -> None:
+    """Fails without `open_anew` in `Timers.hold_what_is_closed`, or `ready_at` in `queues.shared`."""
+    await routing.set_up()
+    await routing.tell("email.received", "e1", text="?", contact={"email": "w@example.com"})
+    await routing.ticket("e1", "queued")
+    database = await connect("routing")
+    # as by a process that read the calendar before it was changed; and it has overflowed
+    await database.execute("update tickets set ready_at = now() + interval '3 days', wider = '{care}'")
+    assert await queues.shared(database, [("acme", "sales")]) == ([], True)
+    await routing.process.timers.hold_what_is_closed()
+    assert await database.fetchval("select ready_at <= now() from tickets")
+    (shared,) = (await queues.shared(database, [("acme", "sales")]))[0]
+    assert shared.places == {("acme", "sales"), ("acme", "care")}
 
 
 async def test_a_rule_invites_a_visitor_once_and_the_chat_that_follows_accepts(
