@@ -185,6 +185,8 @@ class BatchConsumer(Generic[D]):
     async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
         # What went to another member is for that one to commit.
         owned = {place: offset for place, offset in offsets.items() if place in consumer.assignment()}
+        if not owned:
+            return
         try:
             async with asyncio.timeout(_ANSWER_S):
                 await consumer.commit(owned)
