@@ -15,9 +15,9 @@ from tests.bench import accept, adapters, dispatch, routing, whole
 from tests.bench.figures import Figure, Part, machine, show
 
 _AT_MOST_S = 300.0
-_DISPATCH = dispatch.Size(200_000, 1_000, chats=8_000, pairs=5, replays=3, warm_up_s=5, seconds=15)
+_DISPATCH = dispatch.Size(200_000, 1_000, chats=8_000, pairs=5, replays=3, decisions=3, warm_up_s=8, seconds=10)
 _DISPATCH_AT_MOST_S = 600.0
-"""Half of it where nothing else runs: eighteen runs, each of which starts two processes on a database of its own."""
+"""Two thirds of it where nothing else runs: twenty runs, each of two processes on a database of its own."""
 
 
 async def _measure(letters: set[str], quick: bool) -> list[Part]:
@@ -32,7 +32,7 @@ async def _measure(letters: set[str], quick: bool) -> list[Part]:
         posts = adapters.Size(1, 2, 5_000) if quick else adapters.Size(3, 5, 200_000)
         parts += await _timed("(e)", adapters.measure(posts))
     if "f" in letters:
-        rounds = dispatch.Size(5_000, 1_000, 1_000, 1, 1, 1, 2) if quick else _DISPATCH
+        rounds = dispatch.Size(5_000, 1_000, 1_000, 1, 1, 1, 1, 2) if quick else _DISPATCH
         parts += await _timed("(f)", dispatch.measure(rounds), _DISPATCH_AT_MOST_S)
     if letters & {"c", "d"}:
         steps = whole.Size(3, 5, 5) if quick else whole.Size(5, 30, 30)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import kefu_routing.app
+from kefu_common.postgres import inbox
 from kefu_common.postgres.database import Connection, Database
 from kefu_common.service import serve
 from kefu_routing.settings import RoutingSettings
+from kefu_routing.store import beginnings, contacts
 
 _WRITES = ("insert", "update", "delete", "with")
-_LOCKS = "select pg_advisory_xact_lock("
-"""Two loops that write the same groups' rows at the same time would without them run into deadlocks."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Transaction:
 class _Watched:
     """A connection that remembers what was written through it."""
 
-    def __init__(self, connection: Connection, statements: list[Statement], recorded: tuple[str, ...]) -> None:
+    def __init__(self, connection: Connection, statements: list[Statement], with_locks: bool) -> None:
         self._connection = connection
         self._statements = statements
-        self._recorded = recorded
+        self._with_locks = with_locks
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._connection, name)
@@ -52,27 +52,35 @@ class _Watched:
             return found
 
         async def watched(sql: str, *arguments: Any) -> Any:
-            if sql.lstrip().lower().startswith(self._recorded):
-                # Pickled at once: the objects change while they are worked with.
-                self._statements.append(Statement(name, sql, pickle.loads(pickle.dumps(arguments))))
+            if sql == beginnings.READ:
+                # A loop reads nothing.
+                self._note(name, inbox.RECORD, arguments[:2])
+                if self._with_locks:
+                    self._note(name, contacts.LOCK_IDENTITIES.format("$1"), arguments[-1:])
+            elif sql.lstrip().lower().startswith(_WRITES):
+                self._note(name, sql, arguments)
             return await found(sql, *arguments)
 
         return watched
+
+    def _note(self, method: str, sql: str, arguments: tuple[Any, ...]) -> None:
+        # Pickled at once: the objects change while they are worked with.
+        self._statements.append(Statement(method, sql, pickle.loads(pickle.dumps(arguments))))
 
 
 class RecordingDatabase(Database):
     """A database whose transactions are written down in the order of their commits."""
 
     recorded: list[Transaction] = []
-    beginnings: tuple[str, ...] = _WRITES
-    """With what a statement begins that is written down."""
+    with_locks = False
+    """Whether the locks of contacts are written down: two loops that make the same ones wait for each other by them."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """As `Database.transaction`."""
         statements: list[Statement] = []
         async with super().transaction() as tx:
-            yield cast(Connection, _Watched(tx, statements, self.beginnings))
+            yield cast(Connection, _Watched(tx, statements, self.with_locks))
         if statements:
             self.recorded.append(Transaction(statements, _batch_of(statements)))
 
@@ -85,8 +93,7 @@ def _batch_of(statements: list[Statement]) -> int:
 def main() -> None:
     """PORT FILE [locks]: serve until SIGTERM, then write what was recorded to the file."""
     port, file, *locks = sys.argv[1:]
-    if locks:
-        RecordingDatabase.beginnings = (*_WRITES, _LOCKS)
+    RecordingDatabase.with_locks = bool(locks)
     kefu_routing.app.__dict__["Database"] = RecordingDatabase
     settings = RoutingSettings()
     code = serve("routing", kefu_routing.app.create(settings), settings, int(port))

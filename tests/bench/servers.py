@@ -90,7 +90,7 @@ async def servers() -> AsyncIterator[Servers]:
     """Kafka and PostgreSQL with a migrated template database, ended and removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="kefu-bench-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder, base = Path(name), free_port_base()
-        kafka = KafkaServer(KafkaConfig(folder / "kafka", base + 92, base + 93, folder / "kafka.log"))
+        kafka = KafkaServer(KafkaConfig(folder / "kafka", base + 92, base + 93, folder / "kafka.log", is_for_load=True))
         named_in = folder / "postgres.json"
         postgres = PostgresServer(
             PostgresConfig(folder / "postgres", named_in, base + 32, secrets.token_hex(8), folder / "postgres.log")

@@ -241,10 +241,45 @@ async def test_a_relay_that_lost_its_lease_deletes_nothing_of_its_successor(benc
     stale._held_until = float("inf")
     await stale._publish_some()
     assert len(await published(bench)) == 1
+    await stale._delete_confirmed()
     assert await left(bench) == 1
     successor._held_until = float("inf")
     await successor._publish_some()
+    await successor._delete_confirmed()
     assert await left(bench) == 0
+
+
+async def test_whoever_takes_over_shards_in_order_finds_nothing_there_that_was_published(
+    bench: Bench, relays: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kefu_common.postgres.relay._DELETE_EVERY_S", 60)
+    relays.start("0", lease_s=1.0)
+
+    async def write_and_wait(numbers: range) -> None:
+        async with bench.db.transaction() as tx:
+            await outbox.add(tx, [row(n, f"k{n}") for n in numbers])
+
+        async def are_published() -> bool:
+            return len(await published(bench)) == numbers.stop
+
+        await eventually(are_published)
+
+    await write_and_wait(range(1))
+    await write_and_wait(range(1, 100))
+    assert await left(bench) == 99, "the first is deleted at once, the others later"
+    # Fails without the first deletion in `_hold_shards`.
+    relays.start("1", lease_s=1.0)
+
+    async def is_shared() -> bool:
+        holders: int = await bench.db.pool.fetchval("select count(distinct holder) from outbox_shards")
+        return holders == 2
+
+    await eventually(is_shared)
+    await write_and_wait(range(100, 200))
+    # Fails without the last deletion in `run`.
+    await relays.kill_all()
+    assert await left(bench) == 0
+    assert len(await published(bench)) == 200
 
 
 @given(

@@ -107,6 +107,28 @@ async def test_nobody_is_given_anything_while_the_one_whose_turn_it_is_is_locked
     assert await reader.fetchval("select holder from tickets where interaction = 'c2'") == idle
 
 
+async def test_what_two_transactions_did_not_see_of_each_other_is_found_within_a_second(
+    routing: Routing, connect: Connect
+) -> None:
+    await routing.set_up(agents=1)
+    await routing.sign_in("a01")
+    writer = await connect("routing")
+    await writer.execute("update seats set state = 'busy' where agent = 'a01'")
+    await routing.tell("chat.started", "c1")
+    await routing.ticket("c1", "queued")
+    # As one that committed while the other was under way: nobody is woken. Fails with `_LOOK_S` or `_JUST_S` of 2 s in
+    # handlers/assigner.py.
+    await writer.execute("update seats set state = 'available' where agent = 'a01'")
+
+    async def is_offered() -> bool | None:
+        found: bool | None = await writer.fetchval(
+            "select true from tickets where interaction = 'c1' and status = 'offered'"
+        )
+        return found
+
+    await until("the chat is offered", is_offered, within_s=1)
+
+
 async def test_an_error_in_assignment_is_no_fault_of_the_events_beside_it(
     routing: Routing, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

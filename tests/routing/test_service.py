@@ -12,6 +12,7 @@ from kefu_common.ids import new_id
 from kefu_common.kafka import topics
 from kefu_common.kafka.dead_letters import REASON
 from kefu_common.kafka.dead_letters_cli import _replay
+from kefu_common.postgres import inbox
 from kefu_common.postgres.database import Connection, Database
 from kefu_common.postgres.writes import Writes
 from kefu_common.settings import DatabaseSettings
@@ -380,17 +381,17 @@ async def test_the_same_contact_by_two_keys_is_changed_by_one_transaction_at_a_t
 
 
 async def test_a_contact_that_nobody_knows_yet_is_made_by_one_transaction_at_a_time(routing_dsn: str) -> None:
-    """Fails without `LOCK_IDENTITIES` in `beginnings.read`."""
+    """Fails without `LOCK_IDENTITIES` in `beginnings.READ`."""
     db, stranger = Database(routing_dsn, 4, "test"), keys_of("acme", ContactClaim(email="new@example.com"))
     await db.start()
     try:
 
         async def begin() -> None:
             async with db.transaction() as tx:
-                await beginnings.read(tx, ["acme"], [], [], stranger)
+                await beginnings.read(tx, inbox.incoming([]), ["acme"], [], [], stranger)
 
         async with db.transaction() as tx:
-            await beginnings.read(tx, ["acme"], [], [], stranger)
+            await beginnings.read(tx, inbox.incoming([]), ["acme"], [], [], stranger)
             other = asyncio.create_task(begin())
 
             async def waits() -> bool | None:

@@ -72,7 +72,7 @@ class Process:
         self.sealer = Sealer.of(settings.sealing_keys.get_secret_value())
         self.relay = Relay(self.db, self.producer, settings.slot, settings.topic_prefix)
         self.assigner = Assigner(self.db, self.directories, self.relay.wake)
-        on_interactions = OnInteractions(self.db, self.directories, self.committed)
+        on_interactions = OnInteractions(self.db, self.directories, self.committed, self.assigner.assigned)
         on_deliveries = OnDeliveries(self.db, self.directories, self.committed)
         self.interactions = self._consumer(
             Source(topics.INTERACTIONS, INTERACTION_MODELS, on_interactions, gather_s=_GATHER_S)

@@ -7,12 +7,12 @@ letters. The rules are in design.md, section 4.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
@@ -98,6 +98,7 @@ class BatchConsumer(Generic[D]):
             # A batch waits for a database that is away; whether we live is told by heartbeats, not by polls.
             max_poll_interval_ms=86_400_000,
             session_timeout_ms=10_000,
+            listener=_Listener(self._setting_aside.assigned),
             parser=reading.parser(self._consumer),
             decoder=reading.undecoded,
         )
@@ -302,6 +303,19 @@ class BatchConsumer(Generic[D]):
             self._is_broken = True
             log.error("consumer_stopped", topic=self._source.topic.name, error=logs.described(error))
             self._on_broken(error)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Tells when partitions were assigned, before anything is read of them."""
+
+    def __init__(self, assigned: Callable[[], None]) -> None:
+        self._assigned = assigned
+
+    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """What was read of them goes on; its offsets are the next member's to commit."""
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:  # noqa: ARG002 - the library calls it
+        self._assigned()
 
 
 def _without(events: Sequence[Received[D]], asides: Sequence[SetAside]) -> list[Received[D]]:

@@ -24,6 +24,13 @@ D = TypeVar("D", bound=BaseModel)
 Waiting = dict[str, deque[Place]]
 """The places of the events that wait, oldest first, by key."""
 
+# Of these keys, and a row without a key if any of the topic waits.
+_WAITING = """
+(select key, partition, "offset" from set_aside_events where topic = $1 and key = any($2::text[]) order by id)
+union all
+select null, null, null where exists (select from set_aside_events where topic = $1)
+"""
+
 
 class SettingAside:
     """The set-aside events of one topic in one service. Every method may be run again."""
@@ -34,26 +41,33 @@ class SettingAside:
         self._db = db
         self._producer = producer
         self._prefix = prefix
+        self._nothing_waits = False
+        self._assigned = 0
+
+    def assigned(self) -> None:
+        """Other partitions may be ours from now on: what waits of these, another member has set aside."""
+        self._nothing_waits = False
+        self._assigned += 1
 
     async def waiting(self, keys: Sequence[str]) -> Waiting:
-        """What waits of these keys."""
-        if not keys:
+        """What waits of these keys. Mostly nothing waits at all, and only we set aside what is ours: that is asked
+        once."""
+        if not keys or self._nothing_waits:
             return {}
-        rows = await self._db.pool.fetch(
-            'select key, partition, "offset" from set_aside_events where topic = $1 and key = any($2::text[])'
-            " order by id",
-            self._topic,
-            keys,
-        )
+        assigned = self._assigned
+        rows = await self._db.pool.fetch(_WAITING, self._topic, keys)
+        self._nothing_waits = not rows and assigned == self._assigned
         found: Waiting = defaultdict(deque)
         for row in rows:
-            found[row["key"]].append((row["partition"], row["offset"]))
+            if row["key"] is not None:
+                found[row["key"]].append((row["partition"], row["offset"]))
         return dict(found)
 
     async def note(self, asides: Sequence[SetAside]) -> None:
         """Write down which ones hold back their key. Comes before the letters: nothing may slip past in between."""
         holding = [a for a in asides if a.reason in HOLDING_BACK]
         if holding:
+            self._nothing_waits = False
             places = [place_of(a.record) for a in holding]
             await self._db.pool.execute(
                 'insert into set_aside_events (topic, partition, "offset", key)'

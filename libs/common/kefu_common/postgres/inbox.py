@@ -1,8 +1,8 @@
 """The inbox: an event takes effect once, because its id is recorded in the same transaction as its effect."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -23,8 +23,31 @@ class Sifted(Generic[D]):
     reused: list[Received[D]]
 
 
-async def keep_new(tx: Connection, batch: Sequence[Received[D]]) -> Sifted[D]:
-    """Record the batch's event ids; another transaction with the same id waits until this one ends."""
+@dataclass(frozen=True, slots=True)
+class Incoming(Generic[D]):
+    """A batch by its event ids, as far as it can be told apart without the database."""
+
+    first: dict[UUID, tuple[Received[D], bytes]]
+    """Each event with the hash of its body, in the order in which they came."""
+    later: list[tuple[Received[D], bytes]]
+    """What comes again within the batch."""
+
+    @property
+    def arguments(self) -> tuple[list[UUID], list[bytes]]:
+        """Of `RECORD`: sorted, so that two transactions with the same ids wait for each other, and do not dead-lock."""
+        ids = sorted(self.first)
+        return ids, [self.first[id][1] for id in ids]
+
+
+RECORD = (
+    "insert into inbox (event, body_hash) select * from unnest($1::uuid[], $2::bytea[])"
+    " on conflict do nothing returning event"
+)
+"""Records event ids and gives those that are new; another transaction with the same id waits until this one ends."""
+
+
+def incoming(batch: Sequence[Received[D]]) -> Incoming[D]:
+    """The batch by its event ids."""
     first: dict[UUID, tuple[Received[D], bytes]] = {}
     later: list[tuple[Received[D], bytes]] = []
     for received in batch:
@@ -33,23 +56,26 @@ async def keep_new(tx: Connection, batch: Sequence[Received[D]]) -> Sifted[D]:
             later.append((received, hashed))
         else:
             first[received.event.id] = (received, hashed)
-    # Sorted, so that two transactions with the same ids wait for each other instead of dead-locking.
-    ids = sorted(first)
-    rows = await tx.fetch(
-        "insert into inbox (event, body_hash) select * from unnest($1::uuid[], $2::bytea[])"
-        " on conflict do nothing returning event",
-        ids,
-        [first[i][1] for i in ids],
-    )
-    new: set[Any] = {row["event"] for row in rows}
-    again = [pair for event, pair in first.items() if event not in new]
+    return Incoming(first, later)
+
+
+async def keep_new(tx: Connection, batch: Sequence[Received[D]]) -> Sifted[D]:
+    """Record the batch's event ids."""
+    coming = incoming(batch)
+    rows = await tx.fetch(RECORD, *coming.arguments)
+    return await sift(tx, coming, {row["event"] for row in rows})
+
+
+async def sift(tx: Connection, coming: Incoming[D], new: Collection[UUID]) -> Sifted[D]:
+    """The batch told apart, by what `RECORD` said is new."""
+    again = [pair for event, pair in coming.first.items() if event not in new]
     known = await _known_hashes(tx, [r.event.id for r, _ in again])
-    known.update({event: pair[1] for event, pair in first.items() if event in new})
+    known.update({event: pair[1] for event, pair in coming.first.items() if event in new})
     repeated: list[Received[D]] = []
     reused: list[Received[D]] = []
-    for received, hashed in again + later:
+    for received, hashed in again + coming.later:
         (repeated if known[received.event.id] == hashed else reused).append(received)
-    return Sifted([pair[0] for event, pair in first.items() if event in new], repeated, reused)
+    return Sifted([pair[0] for event, pair in coming.first.items() if event in new], repeated, reused)
 
 
 async def _known_hashes(tx: Connection, ids: list[UUID]) -> dict[UUID, bytes]:

@@ -29,8 +29,12 @@ _BATCH = 1000
 _BATCH_BYTES = 4 * 1024 * 1024
 _GATHER_S = 0.002
 """One commit is mostly followed by others at once; publishing them together costs a fraction."""
+_DELETE_EVERY_S = 0.05
+_DELETED_LATER = 5000
+"""So many confirmed rows at most wait to be deleted while others are published."""
 _VACUUM_AFTER = 5000
 _STILL_THERE_S = 5.0
+_LAST_S = 1.0
 _LISTEN_AGAIN_S = 1.0
 
 _SHARE = """
@@ -61,16 +65,14 @@ delete from outbox o using outbox_shards s, unnest($1::smallint[], $2::bigint[])
 where o.id = any($3::bigint[]) and s.shard = o.shard and mine.shard = s.shard and mine.fence = s.fence
 """
 
-# What was confirmed goes, and what is next comes: as much as Kafka surely takes in the time that a send is given, by
-# number, and by size, but one at least.
-_NEXT = f"""
-with gone as ({_DELETE})
+# As much as Kafka surely takes in the time that a send is given, by number, and by size, but one at least.
+_NEXT = """
 select id, topic, key, value, headers, created_at from (
     select *, sum(octet_length(value)) over (order by id) - octet_length(value) as bytes_before from outbox
-    where shard = any($1::smallint[]) and id <> all($3::bigint[])
-        and (topic, key) not in (select * from unnest($5::text[], $6::text[]))
-    order by id limit $4
-) oldest where bytes_before < $7 order by id
+    where shard = any($1::smallint[]) and id <> all($2::bigint[])
+        and (topic, key) not in (select * from unnest($4::text[], $5::text[]))
+    order by id limit $3
+) oldest where bytes_before < $6 order by id
 """
 
 
@@ -107,6 +109,8 @@ class Relay:
         self._awake = asyncio.Event()
         self._confirmed: list[int] = []
         """Rows that Kafka has confirmed, still to be deleted."""
+        self._has_confirmed = asyncio.Event()
+        self._deleting = asyncio.Lock()
         self._listens = False
         self._fences: dict[int, int] = {}
         self._held_until = 0.0
@@ -127,9 +131,13 @@ class Relay:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._run())
                 tasks.create_task(self._listen())
+                tasks.create_task(self._delete_now_and_then())
         finally:
             if self._vacuuming is not None:
                 await end([self._vacuuming])
+            with suppress(asyncpg.PostgresError, *PASSING):
+                async with asyncio.timeout(_LAST_S):
+                    await self._delete_confirmed()
 
     async def _listen(self) -> None:
         """Be woken by what others write into our shards; where that fails, they are looked at more often."""
@@ -188,6 +196,8 @@ class Relay:
         now = time.monotonic()
         if now < self._renew_at:
             return
+        # Whoever is given one of our shards must not find there what was published.
+        await self._delete_confirmed()
         rows = await self._db.pool.fetch(_SHARE, self._slot, self._lease_s, self._first)
         self._first = False
         self._fences = {row["shard"]: row["fence"] for row in rows}
@@ -199,23 +209,41 @@ class Relay:
             return False
         stuck = list(self._stuck)
         topics, keys = [topic for topic, _ in stuck], [key for _, key in stuck]
-        done, fences = self._confirmed, (list(self._fences), list(self._fences.values()))
-        found = await self._db.pool.fetch(_NEXT, *fences, done, _BATCH, topics, keys, _BATCH_BYTES)
-        self._confirmed = []
+        if len(self._confirmed) > _DELETED_LATER:
+            await self._delete_confirmed()
+        shards, done = list(self._fences), self._confirmed
+        found = await self._db.pool.fetch(_NEXT, shards, done, _BATCH, topics, keys, _BATCH_BYTES)
         oldest = min([*self._stuck.values(), *(row["created_at"].timestamp() for row in found[:1])], default=None)
         metrics.OUTBOX_AGE.set(0.0 if oldest is None else max(0.0, time.time() - oldest))
         if not found or time.monotonic() > self._held_until - 0.2 * self._lease_s:
             return False
         rows = self._without_stuck(found)
-        confirmed = self._confirmed = await self._send(rows)
-        if not self._awake.is_set():
-            # Otherwise the next look, which comes at once, does it on its way.
-            await self._db.pool.execute(_DELETE, *fences, confirmed)
-            self._confirmed = []
+        confirmed = await self._send(rows)
+        self._confirmed = [*self._confirmed, *confirmed]
+        self._has_confirmed.set()
         self._clear_away(len(confirmed))
         if len(confirmed) < len(rows):
             raise NotConfirmed(f"{len(rows) - len(confirmed)} of {len(rows)} not confirmed in time")
         return len(found) == _BATCH or sum(len(row["value"]) for row in found) >= _BATCH_BYTES
+
+    async def _delete_now_and_then(self) -> None:
+        """Beside the publishing, which must not wait for it, and many rows at a time."""
+        while True:
+            await until_woken(self._has_confirmed, self._lease_s)
+            try:
+                await self._delete_confirmed()
+            except (asyncpg.PostgresError, *PASSING) as error:
+                if not passes(error):
+                    raise
+                self._has_confirmed.set()
+            await asyncio.sleep(_DELETE_EVERY_S)
+
+    async def _delete_confirmed(self) -> None:
+        async with self._deleting:
+            if done := self._confirmed:
+                await self._db.pool.execute(_DELETE, list(self._fences), list(self._fences.values()), done)
+                # What is looked for from now on is looked for without them.
+                self._confirmed = self._confirmed[len(done) :]
 
     def _clear_away(self, deleted: int) -> None:
         """Rows come and go so fast here that the server's own vacuum comes too late: looks would grow ever slower.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, Literal
 from uuid import UUID
 
@@ -46,8 +47,9 @@ def same_email(address: str | None) -> str:
     return (address or "").strip().lower()
 
 
+@lru_cache(maxsize=4096)
 def same_phone(number: str | None) -> str:
-    """What is the same for all spellings of a number; empty for none."""
+    """What is the same for all spellings of a number; empty for none. Asked several times for each event."""
     return "".join(c for c in number or "" if c.isdigit() or c == "+")
 
 

@@ -22,9 +22,12 @@ _WORKERS = 2
 _SPACING_S = 0.03
 """From one assignment of a worker to its next: under load they grow larger, and the price of one is mostly its own."""
 _GROUPS_AT_ONCE = 25
-_LOOK_S = 0.4
-"""Nobody waits longer than this, and the look itself, because two transactions at once did not see each other: one that
-queued a ticket, and one that freed an agent. Nor because a process died between a commit and its wake."""
+_LOOK_S = 0.3
+"""How often it is looked for what two transactions at once did not see of each other, one that queued a ticket and one
+that freed an agent; and for what a process did not wake that died after its commit."""
+_JUST_S = 0.3
+"""A group that was assigned within this time is not looked at: then each of such two was seen, or is no older. So
+nobody waits for the other longer than both times, and the look itself."""
 _PAUSE_S = 0.5
 _BUSY_S = 0.015
 
@@ -43,6 +46,12 @@ class Assigner:
     _woken: set[GroupKey] = field(default_factory=set)
     """In the queue, or to be put there as soon as their present assignment has ended."""
     _under_way: set[GroupKey] = field(default_factory=set)
+    _assigned_at: dict[GroupKey, float] = field(default_factory=dict)
+    """When the last assignment that left nothing to do began, of the groups where that was just now."""
+
+    def assigned(self, groups: Iterable[GroupKey], since: float) -> None:
+        """Say that a commit left nothing to do in these groups, as it was seen `since` then (`time.monotonic`)."""
+        self._assigned_at |= dict.fromkeys(groups, since)
 
     def wake(self, groups: Iterable[GroupKey]) -> None:
         """Say that something changed in these groups."""
@@ -62,7 +71,10 @@ class Assigner:
     async def _look(self) -> None:
         while True:
             try:
-                self.wake(await queues.waiting_groups(self.db.pool, _now()))
+                waiting = await queues.waiting_groups(self.db.pool, _now())
+                just = time.monotonic() - _JUST_S
+                self._assigned_at = {group: at for group, at in self._assigned_at.items() if at > just}
+                self.wake(waiting - self._assigned_at.keys())
             except Exception as error:
                 if not passes(error):
                     raise
@@ -107,8 +119,10 @@ class Assigner:
             async with self.db.transaction() as tx:
                 moved_to = await assigning.rehouse(tx, self.directories, gone, _now())
             self.wake(moved_to)
+        began = time.monotonic()
         prospect = await assigning.look(self.db.pool, directories, known)
         if not prospect.members:
+            self.assigned(known, began)
             return set()
         work = Work(directories, new_id)
         async with self.db.transaction() as tx:
@@ -119,7 +133,9 @@ class Assigner:
             asyncio.get_running_loop().call_later(_BUSY_S, self.wake, done.busy)
         metrics.OFFERS.labels("offered").inc(done.offered)
         # What moved to another group is looked at there.
-        return done.unfinished | work.groups_to_assign
+        left = done.unfinished | work.groups_to_assign
+        self.assigned(known - done.busy - left, began)
+        return left
 
 
 def _now() -> datetime:

@@ -1,5 +1,6 @@
 """`kefu.interactions.v1`: a batch of what adapters say, in one transaction."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from kefu_common.kafka.dead_letters import SetAside, dead_letter_row
 from kefu_common.mail_tags import ticket_of_interaction
 from kefu_common.postgres import inbox, outbox
 from kefu_common.postgres.database import Connection, Database, TryAgain, passes
+from kefu_common.postgres.inbox import Incoming, Sifted
 from kefu_common.postgres.writes import Writes
 from kefu_common.telemetry import logs, metrics
 from kefu_routing.domain import interactions as rules
@@ -41,49 +43,55 @@ Batch = Sequence[Received[InteractionData]]
 
 @dataclass(frozen=True, slots=True)
 class OnInteractions:
-    """Applies batches. `committed` is told which groups to assign, after each commit."""
+    """Applies batches. After each commit `committed` is told which groups to assign, and `assigned` which were assigned
+    by it, and since when."""
 
     db: Database
     directories: DirectoryCache
     committed: Callable[[set[GroupKey]], None]
+    assigned: Callable[[set[GroupKey], float], None]
     _apart: set[GroupKey] = field(default_factory=set)
     """Groups whose assignment failed beside events; from then on they are the assigner's alone."""
 
     async def __call__(self, batch: Batch) -> None:
         """One transaction; running it again with the same events changes nothing."""
         async with self.db.transaction() as tx:
-            sifted = await inbox.keep_new(tx, batch)
+            sifted, beginning = await _begin(tx, batch)
             writes = Writes()
-            work, without_effect = await self._decide(tx, writes, sifted.fresh)
+            work, without_effect = await self._decide(tx, writes, sifted.fresh, beginning)
             await inbox.mark_set_aside(tx, without_effect)
             asides = [*without_effect.values(), *(SetAside(r.record, "id_reused") for r in sifted.reused)]
             await outbox.add(tx, [dead_letter_row("routing", aside) for aside in asides])
-            to_assign, offered = await self._assign_at_once(tx, writes, batch, work)
-            await store.save(tx, work)
+            await store.save(tx, work, writes)
+            began = time.monotonic()
+            to_assign, done, offered = await self._assign_at_once(tx, batch, work)
         metrics.OFFERS.labels("offered").inc(offered)
         metrics.DUPLICATES.labels("kefu.interactions.v1").inc(len(sifted.repeated))
         for reused in sifted.reused:
             metrics.ID_REUSED.labels(reused.event.adapter or "").inc()
         for aside in asides:
             metrics.DEAD_LETTERS.labels(aside.record.topic, aside.reason).inc()
+        self.assigned(done, began)
         self.committed(to_assign)
 
     async def _assign_at_once(
-        self, tx: Connection, writes: Writes, batch: Batch, work: Work
-    ) -> tuple[set[GroupKey], int]:
+        self, tx: Connection, batch: Batch, applied: Work
+    ) -> tuple[set[GroupKey], set[GroupKey], int]:
         """Offer to whom the batch freed what waits, and what it queued to whom is free: in the same commit.
 
         What cannot be done without waiting is left to the assigner; so is everything after a large batch, since the
-        next one can be read meanwhile. Returns where it must look, and how many offers were made. What another
-        transaction queues or frees at this moment is not seen here: the assigner finds that when it looks by itself.
+        next one can be read meanwhile. Returns where it must look, where nothing is left to do, and how many offers
+        were made. What another transaction queues or frees at this moment is not seen here: the assigner finds that
+        when it looks by itself.
         """
-        await store.save_hands(tx, writes, work)
-        groups, work.groups_to_assign = work.groups_to_assign, set()
+        groups = applied.groups_to_assign
         if len(batch) > _ASSIGNED_AT_ONCE:
-            return groups, 0
-        known = {g for g in groups if g[1] in work.directories[g[0]].groups and g not in self._apart}
+            return groups, set(), 0
+        known = {g for g in groups if g[1] in applied.directories[g[0]].groups and g not in self._apart}
         if not known:
-            return groups, 0
+            return groups, set(), 0
+        # A work of its own: it is written while groups are locked, and what the batch did is written already.
+        work = Work(applied.directories, new_id, seats=applied.seats)
         try:
             prospect = await assigning.look(tx, work.directories, known)
             done = await assigning.assign(tx, work, prospect, lambda: datetime.now(UTC), may_wait=False)
@@ -94,19 +102,19 @@ class OnInteractions:
             log.error("assignment_failed", groups=sorted(known), error=logs.described(error))
             self._apart.update(known)
             raise TryAgain("without assignment") from error
-        return (groups - known) | done.busy | done.unfinished | work.groups_to_assign, done.offered
+        await store.save(tx, work)
+        left = done.busy | done.unfinished | work.groups_to_assign
+        return (groups - known) | left, known - left, done.offered
 
-    async def _decide(self, tx: Connection, writes: Writes, fresh: Batch) -> tuple[Work, dict[UUID, SetAside]]:
-        starting = {_place(r) for r in fresh if rules.starts(r.event)}
-        accounts, places = {r.event.account for r in fresh}, {_place(r) for r in fresh}
-        identities = _identities(fresh)
-        beginning = await beginnings.read(tx, accounts, places, starting, identities)
+    async def _decide(
+        self, tx: Connection, writes: Writes, fresh: Batch, beginning: Beginning
+    ) -> tuple[Work, dict[UUID, SetAside]]:
         work = Work(await self.directories.of_versions(tx, beginning.versions), new_id)
         events = await _with_early_ones(tx, [r for r in fresh if r.event.account in work.directories], beginning)
         strangers = [r for r in fresh if r.event.account not in work.directories]
         asides = {r.event.id: SetAside(r.record, "unknown_account") for r in strangers}
         if beginning.has_early:
-            await contacts.lock_identities(tx, _identities(events) - identities)
+            await contacts.lock_identities(tx, _identities(events) - _identities(fresh))
         known = await _load(tx, work, events, beginning)
         now = datetime.now(UTC)
         too_early: list[Received[InteractionData]] = []
@@ -122,6 +130,28 @@ class OnInteractions:
         await early.keep(tx, too_early)
         contacts.add(writes, list(known.contacts.changed.values()), known.contacts.new_keys)
         return work, asides
+
+
+async def _begin(tx: Connection, batch: Batch) -> tuple[Sifted[InteractionData], Beginning]:
+    """Which events are new, and what is known of them."""
+    coming = inbox.incoming(batch)
+    beginning = await _read_beginning(tx, coming, batch)
+    sifted = await inbox.sift(tx, coming, beginning.new)
+    if len(sifted.fresh) < len(coming.first):
+        # We may have waited for whoever applied the others at this moment, and read what was before that.
+        beginning = await _read_beginning(tx, inbox.incoming([]), sifted.fresh)
+    return sifted, beginning
+
+
+async def _read_beginning(tx: Connection, coming: Incoming[InteractionData], events: Batch) -> Beginning:
+    return await beginnings.read(
+        tx,
+        coming,
+        {r.event.account for r in events},
+        {_place(r) for r in events},
+        {_place(r) for r in events if rules.starts(r.event)},
+        _identities(events),
+    )
 
 
 def _name_ticket(received: Received[InteractionData], known: rules.Known) -> None:

@@ -11,9 +11,12 @@ from kefu_routing.domain.work import Work
 from kefu_routing.store import instructions, invitations, seats, tickets, visits
 
 
-async def save(tx: Connection, work: Work) -> None:
-    """Write everything. Nothing of it is true before the transaction commits, and then all of it is."""
-    writes = Writes()
+async def save(tx: Connection, work: Work, writes: Writes | None = None) -> None:
+    """Write everything, and what was gathered in `writes` with it.
+
+    Nothing of it is true before the transaction commits, and then all of it is.
+    """
+    writes = writes or Writes()
     await _add_hands(tx, writes, work)
     tickets.add_interactions(writes, work)
     tickets.add_offers(writes, work.offers.values())
@@ -31,20 +34,14 @@ async def save(tx: Connection, work: Work) -> None:
     await invitations.fail(tx, work.failed_invites)
 
 
-async def save_hands(tx: Connection, writes: Writes, work: Work) -> None:
-    """Write who has what, and what agents do: what assignment reads. What is decided after it, `save` writes."""
-    await _add_hands(tx, writes, work)
-    await writes.run(tx)
-
-
 async def _add_hands(tx: Connection, writes: Writes, work: Work) -> None:
+    """Who has what, and what agents do."""
     tickets.add(writes, work.tickets.values())
     acted = await _presence(tx, writes, work)
     if acted and work.counted:
         # The same agents, perhaps: one statement changes a row but once.
         await writes.run(tx)
     seats.add_counts(writes, work.counted)
-    work.tickets, work.freed, work.acted, work.counted = {}, {}, {}, []
 
 
 async def _presence(tx: Connection, writes: Writes, work: Work) -> bool:
