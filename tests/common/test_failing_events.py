@@ -160,6 +160,29 @@ async def test_what_expired_with_its_letters_holds_back_nobody(bench: Bench) -> 
     await eventually(is_applied)
 
 
+async def test_what_another_member_set_aside_is_known_to_whoever_is_given_its_partition(bench: Bench) -> None:
+    first = bench.consuming(slot="0")
+    await bench.post(ticked(1))
+    await first.consumer.start()
+    await is_all_committed(bench, first, 1)
+    # As a member that had the partition for a while: that nothing waits was true before it. Fails without `listener` in
+    # kafka/consumer.py.
+    await bench.db.pool.execute(
+        'insert into set_aside_events (topic, partition, "offset", key)'
+        " select 'kefu.interactions.v1', n, 0, 'k' from generate_series(0, 11) n"
+    )
+    second = bench.consuming(slot="1")
+    await second.consumer.start()
+
+    async def is_shared() -> bool:
+        return 0 < len(first.consumer.owned()) < 12
+
+    await eventually(is_shared, 30)
+    await bench.post(ticked(2))
+    await set_aside(bench, ["follows"])
+    assert await bench.applied() == [1]
+
+
 async def test_the_command_lists_where_and_why_and_no_text(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     consuming = bench.consuming(fails=Failing(41))
     await bench.post(ticked(41))
