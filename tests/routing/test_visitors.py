@@ -358,3 +358,9 @@ async def test_the_check_names_for_whom_a_contact_waits(routing: Routing, connec
     found = await routing.call("GET", "/v1/agents/a01/check")
     rules = [(f["rule"], f["path"]) for f in found["findings"]]
     assert (found["receives"], rules) == (False, [("preference", "agents/a02")])
+    # Whoever left the group is waited for no more.
+    await routing.call("PUT", "/v1/agents/a01/presence", {"state": "busy"}, agent="a01")
+    group = await routing.call("GET", "/v1/groups/sales")
+    await routing.call("PUT", "/v1/groups/sales", {**group, "agents": ["a01"]})
+    found = await routing.call("GET", "/v1/agents/a01/check")
+    assert [f["rule"] for f in found["findings"]] == ["not_available"]

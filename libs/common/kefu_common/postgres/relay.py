@@ -35,7 +35,7 @@ _DELETED_LATER = 5000
 _VACUUM_AFTER = 5000
 _STILL_THERE_S = 5.0
 _LAST_S = 1.0
-_LISTEN_AGAIN_S = 1.0
+_AGAIN_S = 1.0
 
 _SHARE = """
 with me as (
@@ -148,7 +148,7 @@ class Relay:
             except Exception as error:
                 if not passes(error):
                     raise
-            await asyncio.sleep(_LISTEN_AGAIN_S)
+            await asyncio.sleep(_AGAIN_S)
 
     async def _listen_on(self, connection: Connection) -> None:
         channel = f"{await connection.fetchval('select current_schema()')}.outbox"
@@ -230,13 +230,15 @@ class Relay:
         """Beside the publishing, which must not wait for it, and many rows at a time."""
         while True:
             await until_woken(self._has_confirmed, self._lease_s)
+            pause_s = _DELETE_EVERY_S
             try:
                 await self._delete_confirmed()
             except (asyncpg.PostgresError, *PASSING) as error:
                 if not passes(error):
                     raise
                 self._has_confirmed.set()
-            await asyncio.sleep(_DELETE_EVERY_S)
+                pause_s = _AGAIN_S
+            await asyncio.sleep(pause_s)
 
     async def _delete_confirmed(self) -> None:
         async with self._deleting:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import asyncpg
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -11,6 +12,7 @@ from kefu_routing.api.context import Answer, Service, Who, directory_of, now, re
 from kefu_routing.domain import turns
 from kefu_routing.domain.assignment import PASS_S
 from kefu_routing.domain.check import Situation, Waits, check
+from kefu_routing.domain.model import AccountDirectory
 from kefu_routing.store import queues, seats
 
 router = APIRouter(prefix="/v1", tags=["agents"])
@@ -41,13 +43,20 @@ async def check_agent(id: str, who: Who, service: Service) -> Response:
             row["takes_capacity"],
             turns.is_relaxed(directory.plans.get(row["site"]), row["step"]),
             row["is_passed"],
-            row["waits_for"],
+            _waits_for(directory, who.account, row),
         )
         for row in waiting
     ]
     state, reason, next_state = (presence[n] if presence else None for n in ("state", "reason", "next_state"))
     situation = Situation(directory, id, _state(state), reason, held, kinds, _state(next_state))
     return respond(Answer(check(situation, at)))
+
+
+def _waits_for(directory: AccountDirectory, account: str, row: asyncpg.Record) -> str | None:
+    """Whoever is in none of its groups any more cannot take it, and is not waited for."""
+    teams = (directory.members.get(group, []) for group in (row["group"], *row["wider"]))
+    other: str | None = row["waits_for"]
+    return other if any((account, other) in team for team in teams) else None
 
 
 def _state(word: str | None) -> PresenceState | None:

@@ -305,12 +305,12 @@ async def kinds_waiting(
 ) -> list[asyncpg.Record]:
     """What kinds of tickets wait in the groups, or overflowed to them.
 
-    Each by group, channel, category, site and overflow step, whether it takes capacity, whether the agent passed it
-    since then, and for which other agent it waits, who is there (`waits_for`).
+    Each by group, those to which it overflowed (`wider`), channel, category, site and overflow step, whether it takes
+    capacity, whether the agent passed it since then, and which other agent, who is there, it prefers (`waits_for`).
     """
     return await tx.fetch(
         # Like assignment it reads nothing but what waits.
-        'select distinct "group", channel, category, site, step,'
+        'select distinct "group", wider, channel, category, site, step,'
         " live or channel in ('email', 'message') as takes_capacity,"
         " coalesce((passed ->> $4)::timestamptz > $5, false) as is_passed, case when preferred <> $4"
         " and preferred_until > $3 and exists (select from seats s where s.account = tickets.account and s.agent ="
