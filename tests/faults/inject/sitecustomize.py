@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -94,18 +95,20 @@ def _producer_module(module: Any) -> None:
     _around(module, "_settled", "confirmation")
 
 
-def _inbox_module(module: Any) -> None:
-    original = module.keep_new
+def _beginnings_module(module: Any) -> None:
+    original = module.read
 
-    async def keep_new(tx: Any, batch: Any) -> Any:
+    async def read(tx: Any, batch: Any, *others: Any) -> Any:
         if _is_build("no_inbox"):
-            return module.Sifted(list(batch), [], [])
-        if not _is_build("inbox_outside"):
-            return await original(tx, batch)
-        async with _database.get().pool.acquire() as other, other.transaction():
-            return await original(other, batch)
+            new = set(batch.first)
+        elif _is_build("inbox_outside"):
+            async with _database.get().pool.acquire() as other, other.transaction():
+                new = {row["event"] for row in await other.fetch(module.inbox.RECORD, *batch.arguments)}
+        else:
+            return await original(tx, batch, *others)
+        return replace(await original(tx, module.inbox.incoming([]), *others), new=new)
 
-    module.keep_new = keep_new
+    module.read = read
 
 
 def _relay_module(module: Any) -> None:
@@ -135,10 +138,10 @@ def _email_module(module: Any) -> None:
 
 _CHANGES: dict[str, Callable[[Any], None]] = {
     "kefu_common.postgres.database": _database_module,
-    "kefu_common.postgres.inbox": _inbox_module,
     "kefu_common.postgres.relay": _relay_module,
     "kefu_common.kafka.consumer": _consumer_module,
     "kefu_common.kafka.producer": _producer_module,
+    "kefu_routing.store.beginnings": _beginnings_module,
     "kefu_notifications.domain.sending": _sending_module,
     "kefu_notifications.handlers.sms": _sms_module,
     "kefu_notifications.handlers.email": _email_module,
