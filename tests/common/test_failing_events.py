@@ -165,21 +165,19 @@ async def test_what_another_member_set_aside_is_known_to_whoever_is_given_its_pa
     await bench.post(ticked(1))
     await first.consumer.start()
     await is_all_committed(bench, first, 1)
-    # As a member that had the partition for a while: that nothing waits was true before it. Fails without `listener` in
-    # kafka/consumer.py.
+    # As a member that had the partitions for a while: that nothing waits was true before it. Fails without `listener`
+    # in kafka/consumer.py, since some of the keys stay with the first member.
+    keys = [f"k{n}" for n in range(12)]
     await bench.db.pool.execute(
         'insert into set_aside_events (topic, partition, "offset", key)'
-        " select 'kefu.interactions.v1', n, 0, 'k' from generate_series(0, 11) n"
+        " select 'kefu.interactions.v1', 0, n, k from unnest($1::text[]) with ordinality u (k, n)",
+        keys,
     )
     second = bench.consuming(slot="1")
     await second.consumer.start()
-
-    async def is_shared() -> bool:
-        return 0 < len(first.consumer.owned()) < 12
-
-    await eventually(is_shared, 30)
-    await bench.post(ticked(2))
-    await set_aside(bench, ["follows"])
+    await eventually(lambda: bool(first.consumer.owned() and second.consumer.owned()), 30)
+    await bench.post(*(ticked(2, key) for key in keys))
+    await set_aside(bench, ["follows"] * len(keys))
     assert await bench.applied() == [1]
 
 

@@ -252,8 +252,9 @@ async def test_a_relay_that_lost_its_lease_deletes_nothing_of_its_successor(benc
 async def test_whoever_takes_over_shards_in_order_finds_nothing_there_that_was_published(
     bench: Bench, relays: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # So long that all deletions but the first are those that are tested here, and no lease is renewed before the check.
     monkeypatch.setattr("kefu_common.postgres.relay._DELETE_EVERY_S", 60)
-    relays.start("0", lease_s=1.0)
+    relays.start("0", lease_s=LEASE_S)
 
     async def write_and_wait(numbers: range) -> None:
         async with bench.db.transaction() as tx:
@@ -268,7 +269,7 @@ async def test_whoever_takes_over_shards_in_order_finds_nothing_there_that_was_p
     await write_and_wait(range(1, 100))
     assert await left(bench) == 99, "the first is deleted at once, the others later"
     # Fails without the first deletion in `_hold_shards`.
-    relays.start("1", lease_s=1.0)
+    relays.start("1", lease_s=LEASE_S)
 
     async def is_shared() -> bool:
         holders: int = await bench.db.pool.fetchval("select count(distinct holder) from outbox_shards")

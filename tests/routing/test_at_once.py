@@ -1,14 +1,22 @@
 """What a batch of events frees is given work in the same commit, and nobody is waited for there."""
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from kefu_common.events.envelope import Event, body_hash
+from kefu_common.events.interactions import ContactClaim, EmailReceived
+from kefu_common.ids import derived_event_id
+from kefu_common.kafka.producer import Outgoing
+from kefu_common.kafka.topics import INTERACTIONS
 from kefu_common.postgres.database import Connection
+from kefu_common.postgres.writes import Writes
 from kefu_routing.domain.work import Work
 from kefu_routing.handlers import assigning
 from kefu_routing.handlers.assigning import Assigned, Prospect
+from kefu_routing.store import work as store
 from tests.routing.service import WAITS_FOR_A_LOCK, Connect, Routing, until
 
 
@@ -149,3 +157,68 @@ async def test_an_error_in_assignment_is_no_fault_of_the_events_beside_it(
     assert failed == 1
     reader = await connect("routing")
     assert await reader.fetchval("select holder from tickets where interaction = 'p1'") is None
+
+
+async def test_an_error_in_writing_what_assignment_decided_is_no_fault_of_the_events_either(
+    routing: Routing, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _on_a_call_while_another_waits(routing)
+    real_assign, real_save, beside_events = assigning.assign, store.save, []
+
+    async def watched(tx: Connection, work: Work, prospect: Prospect, clock: Any, **how: Any) -> Assigned:
+        if how:
+            beside_events.append(work)
+        return await real_assign(tx, work, prospect, clock, **how)
+
+    async def broken_beside_events(tx: Connection, work: Work, writes: Writes | None = None) -> None:
+        if any(work is made for made in beside_events):
+            raise ValueError("an offer that cannot be written")
+        await real_save(tx, work, writes)
+
+    # With the `save` behind the `try` in `_assign_at_once` the call's end becomes a dead letter.
+    monkeypatch.setattr(assigning, "assign", watched)
+    monkeypatch.setattr(store, "save", broken_beside_events)
+    await routing.tell("call.ended", "p1")
+    await routing.ticket("p2", "offered")
+    assert len(beside_events) == 1
+    reader = await connect("routing")
+    assert await reader.fetchval("select holder from tickets where interaction = 'p1'") is None
+
+
+async def test_what_another_process_committed_while_its_events_came_again_is_seen(
+    routing: Routing, connect: Connect
+) -> None:
+    """Fails without the second reading in `interactions._begin`."""
+    await routing.set_up()
+    await routing.tell("email.received", "e1", text="1", contact={"email": "w@example.com"})
+    ticket = await routing.ticket("e1")
+    other, watcher = await connect("routing"), await connect("routing")
+    at = datetime.now(UTC)
+
+    def mail(id: str) -> Event[Any]:
+        data = EmailReceived(text=id, contact=ContactClaim(email="w@example.com"))
+        event_id = derived_event_id("acme", "shop", "email.received", id)
+        return Event(event_id, "kefu.email.received", "/sites/shop", "e2", at, "acme", data, adapter="mail")
+
+    async def waits() -> bool | None:
+        return await watcher.fetchval(WAITS_FOR_A_LOCK) or None
+
+    again, new = mail("2"), mail("3")
+    async with other.transaction():
+        # The other one has applied the first of them to the ticket, and is about to commit.
+        await other.execute("insert into inbox (event, body_hash) values ($1, $2)", again.id, body_hash(again))
+        await other.execute(
+            "insert into interactions (account, id, ticket, joined_at) values ('acme', 'e2', $1, now())",
+            UUID(ticket["id"]),
+        )
+        topic = routing.world.prefix + INTERACTIONS.name
+        await routing.producer.send([Outgoing(topic, b"acme/e2", event.to_bytes()) for event in (again, new)], 10)
+        await until("the batch waits for the inbox", waits)
+        # Not to be joined by who wrote it.
+        await other.execute("update tickets set contact = gen_random_uuid() where id = $1", UUID(ticket["id"]))
+
+    async def told() -> list[str] | None:
+        found = await watcher.fetch("select text from messages where ticket = $1 order by id", UUID(ticket["id"]))
+        return [row["text"] for row in found] if len(found) > 1 else None
+
+    assert await until("the ticket has what is new", told) == ["1", "3"]

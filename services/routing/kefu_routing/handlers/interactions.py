@@ -95,6 +95,7 @@ class OnInteractions:
         try:
             prospect = await assigning.look(tx, work.directories, known)
             done = await assigning.assign(tx, work, prospect, lambda: datetime.now(UTC), may_wait=False)
+            await store.save(tx, work)
         except Exception as error:
             if passes(error):
                 raise
@@ -102,7 +103,6 @@ class OnInteractions:
             log.error("assignment_failed", groups=sorted(known), error=logs.described(error))
             self._apart.update(known)
             raise TryAgain("without assignment") from error
-        await store.save(tx, work)
         left = done.busy | done.unfinished | work.groups_to_assign
         return (groups - known) | left, known - left, done.offered
 
